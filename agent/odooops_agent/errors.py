@@ -1,0 +1,44 @@
+"""The errors that drive the agent's behaviour; each message is one sentence that says what to do next."""
+
+
+class AgentError(Exception):
+    """Any failure the agent can explain; `code` is what the control plane stores."""
+
+    code = "failed"
+
+    def __init__(self, message: str, code: str | None = None, log_tail: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.log_tail = log_tail
+        if code:
+            self.code = code
+
+
+class Refused(AgentError):
+    """The operation may not run as things stand; nothing was changed."""
+
+    code = "refused"
+
+
+class Retryable(AgentError):
+    """A part is away for the moment (PostgreSQL, Docker, the proxy, the network); trying again may do."""
+
+    code = "unavailable"
+
+
+class Permanent(AgentError):
+    """Trying again will not help; what was done has to be undone."""
+
+    code = "failed"
+
+
+class LeaseLost(AgentError):
+    """A newer fencing token exists: another worker owns the environment, so touch nothing more."""
+
+    code = "lease_lost"
+
+
+class Cancelled(AgentError):
+    """The control plane called the operation off before its point of no return."""
+
+    code = "cancelled"

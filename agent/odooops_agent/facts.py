@@ -1,0 +1,97 @@
+"""What was read from the world before a decision: frozen values, no behaviour that does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Addon:
+    """One addon as the image's build recorded it (schema: docker/odoo, `write_manifest.py`)."""
+
+    version: str
+    origin: str  # odoo | enterprise | oca | custom
+    depends: tuple[str, ...] = ()
+    auto_install: bool = False
+    hash: str | None = None  # None for Odoo's own: decided by version
+    i18n: Mapping[str, str] = field(default_factory=dict)
+    migrations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageManifest:
+    """`/etc/odooops/manifest.json` of an image."""
+
+    series: str
+    commit_sha: str
+    uid: int
+    gid: int
+    addons_paths: tuple[str, ...]
+    addons: Mapping[str, Addon]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModule:
+    """A row of `ir_module_module`; `version` is `latest_version`."""
+
+    state: str
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedModule:
+    """What the last deployment wrote into the database about a module."""
+
+    version: str
+    hash: str | None
+    i18n: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session in `pg_stat_activity` that is not the agent's own."""
+
+    pid: int
+    role: str
+    application: str
+    client: str
+    can_end: bool  # the agent's role may pg_terminate_backend() it
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerTag:
+    """The database's comment: whose it is and the newest fencing token that touched it."""
+
+    environment_uuid: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """One database of the cluster, read in one short connection."""
+
+    name: str
+    owner: str
+    bytes: int
+    allows_connections: bool
+    tag: OwnerTag | None
+    uuid: str | None  # ir_config_parameter database.uuid; None when Odoo is not installed in it
+    modules: Mapping[str, InstalledModule]
+    recorded_digest: str | None
+    recorded: Mapping[str, RecordedModule]
+    languages: tuple[str, ...]
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of an environment as Docker and its labels tell it."""
+
+    name: str
+    role: str  # web | cron | update
+    token: int
+    digest: str
+    config_hash: str
+    running: bool
+    operation_id: int = 0

@@ -1,0 +1,173 @@
+"""What the agent needs from the outside world.
+
+`runtime/docker.py`, `proxy.py`, `database.py` and `filestore.py` are the real
+adapters, `testing/` has in-memory ones. Every verb is idempotent: "already so"
+is success. Adapters raise `Retryable` when their part is away, `Permanent`
+when asking again can't help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .facts import Container, DatabaseFacts, ImageManifest, Session
+
+OnLine = Callable[[str], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A bind mount; only paths under the data root are ever made by the planners."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """All that a container of an environment may have: no field for privileges, devices or host namespaces."""
+
+    name: str
+    image: str  # repository@sha256:…
+    argv: tuple[str, ...]
+    network: str
+    labels: Mapping[str, str]
+    user: str  # "uid:gid"
+    mounts: tuple[Mount, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    restart: bool = False
+    stop_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An environment's public face at the proxy."""
+
+    environment: str  # key
+    hosts: tuple[str, ...]
+    redirects: tuple[str, ...]  # hosts answered with a redirect to hosts[0]
+    alias: str  # network alias that is dialled, on :8069 and :8072
+    hold_limit_seconds: int
+    tls: bool
+
+
+class Runtime(Protocol):
+    """Docker Engine."""
+
+    def pull(self, image: str, on_line: OnLine) -> None:
+        """Have `repository@digest` here. Raises Permanent("image_gone") when the registry no longer has it."""
+
+    def read_manifest(self, image: str) -> ImageManifest: ...
+
+    def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make the bridge network and connect the proxy's container to it."""
+
+    def containers(self, environment: str) -> tuple[Container, ...]: ...
+
+    def create(self, spec: ContainerSpec) -> None:
+        """Create without starting; a container of that name and the same spec is kept."""
+
+    def start(self, name: str) -> None: ...
+
+    def stop(self, name: str, timeout_seconds: int) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def expose(self, name: str, alias: str) -> None:
+        """Let the proxy reach the container under `alias` from now on (and under no other)."""
+
+    def exposed_as(self, name: str) -> str | None: ...
+
+    def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
+        """Run a one-off to its end, stream its lines, remove it; returns the exit code.
+
+        A left-over of the same name is removed first. On cancellation or time-out the container is
+        stopped, killed, removed, then Cancelled or Permanent("timed_out") is raised.
+        """
+
+    def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
+        """Run argv inside a running container; returns its exit code."""
+
+
+class Proxy(Protocol):
+    """Caddy, by its admin API."""
+
+    def ensure_route(self, route: Route) -> None:
+        """Create the environment's route or bring its hosts up to date; writes nothing when it is so already."""
+
+    def upstream(self, environment: str) -> str | None:
+        """The alias the route dials now, read back from the proxy; None without a route."""
+
+    def switch(self, environment: str, alias: str) -> None:
+        """Point the route at `alias` at once. Waits while another environment is held."""
+
+    def hold(self, environment: str, alias: str) -> None:
+        """Point the route at an alias nobody answers yet, so that requests wait; marks the hold."""
+
+    def release(self, environment: str) -> None:
+        """Forget the hold's mark, so that configuration may be written again. Writes no configuration."""
+
+    def in_flight(self, alias: str) -> int:
+        """Requests being answered by `alias`:8069 now."""
+
+
+class Database(Protocol):
+    """The PostgreSQL cluster, with the rights a managed one gives: CREATEDB and CREATEROLE, no superuser."""
+
+    def facts(self, name: str) -> DatabaseFacts | None: ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def free_bytes(self) -> int | None:
+        """The configured quota less what the databases take; None without a quota."""
+
+    def ensure_roles(self, app: str, app_password: str, upgrade: str, upgrade_password: str) -> None: ...
+
+    def create(self, name: str, owner: str) -> None: ...
+
+    def write_tag(self, name: str, environment_uuid: str, token: int) -> None: ...
+
+    def sessions(self, name: str) -> tuple[Session, ...]: ...
+
+    def fence(self, name: str, app: str, upgrade: str) -> None:
+        """Revoke CONNECT from all but the agent and the upgrade role, end the sessions, prove that none is left."""
+
+    def unfence(self, name: str, app: str) -> None: ...
+
+    def snapshot(self, source: str, target: str, owner: str) -> str:
+        """Copy a fenced database by TEMPLATE; returns the strategy used. A half-made target is dropped first."""
+
+    def swap(self, live: str, snapshot: str, aside: str) -> None:
+        """Put `snapshot` in the place of `live` by two renames; resumable between them."""
+
+    def drop(self, name: str) -> None: ...
+
+    def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
+        """Write `odooops.installed_manifest` into the database's parameters."""
+
+
+class Filestore(Protocol):
+    """The environment's directory on the droplet."""
+
+    def prepare(self, environment: str, uid: int, gid: int) -> None: ...
+
+    def write_config(self, environment: str, name: str, text: str, uid: int, gid: int) -> None:
+        """Write a file such as `odoo.conf` (mode 0600) atomically."""
+
+    def read_config(self, environment: str, name: str) -> str | None: ...
+
+    def snapshot(self, environment: str, database: str, token: int) -> None:
+        """Hard-link copy of filestore/<database> to snapshots/<token>/filestore; a half-made one is redone."""
+
+    def restore(self, environment: str, database: str, token: int) -> None:
+        """Put the snapshot in the filestore's place by directory renames; resumable."""
+
+    def drop_snapshot(self, environment: str, token: int) -> None: ...
+
+    def free_bytes(self, environment: str) -> int: ...
