@@ -37,6 +37,7 @@ class InstalledModule:
 
     state: str
     version: str | None
+    imported: bool = False  # made in the database itself (Studio, a data module): it has no code in any image
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class OwnerTag:
 
     environment_uuid: str
     token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a database says it is; read in one statement each, so cheap enough for every step and health check."""
+
+    uuid: str | None  # ir_config_parameter database.uuid
+    tag: OwnerTag | None
 
 
 @dataclass(frozen=True, slots=True)

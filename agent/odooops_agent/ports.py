@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .facts import Container, DatabaseFacts, ImageManifest, Session
+from .facts import Container, DatabaseFacts, Identity, ImageManifest, Session
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -94,6 +94,8 @@ class Runtime(Protocol):
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
         """Run argv inside a running container; returns its exit code."""
 
+    def version(self) -> str: ...
+
 
 class Proxy(Protocol):
     """Caddy, by its admin API."""
@@ -116,6 +118,8 @@ class Proxy(Protocol):
     def in_flight(self, alias: str) -> int:
         """Requests being answered by `alias`:8069 now."""
 
+    def version(self) -> str: ...
+
 
 class Database(Protocol):
     """The PostgreSQL cluster, with the rights a managed one gives: CREATEDB and CREATEROLE, no superuser."""
@@ -123,6 +127,9 @@ class Database(Protocol):
     def facts(self, name: str) -> DatabaseFacts | None: ...
 
     def exists(self, name: str) -> bool: ...
+
+    def identity(self, name: str) -> Identity | None:
+        """Tell whose a database is, in a few milliseconds; None when there is no such database."""
 
     def free_bytes(self) -> int | None:
         """The configured quota less what the databases take; None without a quota."""
@@ -151,6 +158,11 @@ class Database(Protocol):
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
         """Write `odooops.installed_manifest` into the database's parameters."""
 
+    def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
+        """Write rows of `ir_config_parameter` (such as a frozen `web.base.url`); writes nothing that is so already."""
+
+    def version(self) -> str: ...
+
 
 class Filestore(Protocol):
     """The environment's directory on the droplet."""
@@ -162,6 +174,11 @@ class Filestore(Protocol):
 
     def read_config(self, environment: str, name: str) -> str | None: ...
 
+    def remove_config(self, environment: str, name: str) -> None: ...
+
+    def drop(self, environment: str, database: str) -> None:
+        """Remove filestore/<database>, as when a first installation is undone."""
+
     def snapshot(self, environment: str, database: str, token: int) -> None:
         """Hard-link copy of filestore/<database> to snapshots/<token>/filestore; a half-made one is redone."""
 
@@ -171,3 +188,6 @@ class Filestore(Protocol):
     def drop_snapshot(self, environment: str, token: int) -> None: ...
 
     def free_bytes(self, environment: str) -> int: ...
+
+    def total_bytes(self) -> int:
+        """Size of the disk under the data root."""
