@@ -1,0 +1,110 @@
+"""Docker Engine and Compose: find the ones that answer, else install and start them."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from . import apt, paths, shell
+from .errors import SetupError
+
+DAEMON_WAIT_SECONDS = 60
+_ENGINES_OWN_CLIENT = "/usr/bin/docker"
+
+
+def client():
+    """Return the docker client to use: the engine's own before another one earlier in PATH."""
+    if Path(_ENGINES_OWN_CLIENT).exists():
+        return _ENGINES_OWN_CLIENT
+    return shutil.which("docker") or _ENGINES_OWN_CLIENT
+
+
+def docker(*argv, **options):
+    """Run the docker client with BuildKit and return its output."""
+    return shell.run([client(), *argv], env={"DOCKER_BUILDKIT": "1"}, **options)
+
+
+def answers():
+    """Tell whether a Docker Engine answers."""
+    return shell.answers([client(), "version", "--format", "{{.Server.Version}}"])
+
+
+def ensure_engine():
+    """Use the Docker Engine that answers, else install and start one; return a sentence about it."""
+    how = "answers"
+    if not answers():
+        how = "installed and started" if not Path("/usr/sbin/dockerd").exists() and not shutil.which("dockerd") else "started"
+        if how == "installed and started":
+            apt_install("docker.io")
+        _start()
+    _ensure_buildkit()
+    return f"{how}, {docker('version', '--format', '{{.Server.Version}}').strip()}"
+
+
+def apt_install(*packages):
+    """Install packages of the machine's own suite."""
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    argv = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if not shell.answers(["apt-cache", "show", *packages]):
+        shell.run(["apt-get", "update"], log="apt-update.log")
+    shell.run(argv, env=env, log=f"apt-install-{packages[0]}.log")
+
+
+def _start():
+    if Path("/run/systemd/system").is_dir():
+        shell.run(["systemctl", "start", "docker"])
+    else:
+        _start_daemon_ourselves()
+    deadline = time.monotonic() + DAEMON_WAIT_SECONDS
+    while not answers():
+        if time.monotonic() > deadline:
+            raise SetupError(f"Docker Engine does not answer after {DAEMON_WAIT_SECONDS} s; see {paths.LOGS}/dockerd.log.")
+        time.sleep(0.5)
+
+
+def _start_daemon_ourselves():
+    """Start dockerd in a session of its own: no systemd is here to do it, and it must outlive this process."""
+    daemon = shutil.which("dockerd") or "/usr/sbin/dockerd"
+    with (paths.LOGS / "dockerd.log").open("ab") as log:
+        subprocess.Popen([daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def _ensure_buildkit():
+    """Install buildx where the client needs it: from 23 on BuildKit is no longer in the client itself."""
+    version = docker("version", "--format", "{{.Client.Version}}")
+    if int(version.split(".")[0]) >= 23 and not shell.answers([client(), "buildx", "version"]):
+        apt_install("docker-buildx")
+
+
+def ensure_compose(tell):
+    """Find Compose v2, else unpack sid's package; return a sentence about it."""
+    if not compose_argv():
+        (deb,) = apt.download(apt.locked("docker-compose"), tell)
+        unpacked = paths.BUILD / "docker-compose"
+        shell.run(["dpkg-deb", "-x", deb, unpacked])
+        (binary,) = [path for path in unpacked.rglob("docker-compose") if path.is_file() and os.access(path, os.X_OK)]
+        shutil.copy2(binary, paths.TOOLS / "docker-compose")
+        shutil.rmtree(unpacked)
+    return shell.run([*compose_argv(), "version", "--short"]).strip()
+
+
+def compose_argv():
+    """Return the words that start Compose v2, or an empty list while there is none."""
+    own = paths.TOOLS / "docker-compose"
+    if own.exists():
+        return [str(own)]
+    return [client(), "compose"] if shell.answers([client(), "compose", "version"]) else []
+
+
+def image(name):
+    """Return what the engine knows of an image, or None."""
+    found = shell.run([client(), "image", "ls", "--quiet", "--no-trunc", name]).split()
+    return json.loads(docker("image", "inspect", found[0]))[0] if found else None
+
+
+def image_label(name, label):
+    """Return a label of an image, "" without it and None without the image."""
+    found = image(name)
+    return None if found is None else (found["Config"].get("Labels") or {}).get(label, "")
