@@ -68,6 +68,12 @@ class Runtime(Protocol):
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make the bridge network and connect the proxy's container to it."""
 
+    def reconnect_proxy(self) -> None:
+        """Connect the proxy's container to all the stack's networks again: a recreated one has lost them.
+
+        To be called when the agent starts and from time to time; does nothing when all is so already.
+        """
+
     def containers(self, environment: str) -> tuple[Container, ...]: ...
 
     def create(self, spec: ContainerSpec) -> None:
@@ -101,19 +107,26 @@ class Proxy(Protocol):
     """Caddy, by its admin API."""
 
     def ensure_route(self, route: Route) -> None:
-        """Create the environment's route or bring its hosts up to date; writes nothing when it is so already."""
+        """Create the environment's route or bring its hosts up to date; writes nothing when it is so already.
+
+        An existing route keeps the alias it points at. A write waits while any environment is held, because
+        Caddy fails every held request when its configuration changes. Raises Retryable past the wait.
+        """
 
     def upstream(self, environment: str) -> str | None:
         """The alias the route dials now, read back from the proxy; None without a route."""
 
+    def restore_routes(self) -> None:
+        """Write every route that the proxy has lost (its volume may be new); to be called when the agent starts."""
+
     def switch(self, environment: str, alias: str) -> None:
-        """Point the route at `alias` at once. Waits while another environment is held."""
+        """Point the route at `alias` at once; no request, kept-alive connection or websocket is cut by it."""
 
     def hold(self, environment: str, alias: str) -> None:
         """Point the route at an alias nobody answers yet, so that requests wait; marks the hold."""
 
     def release(self, environment: str) -> None:
-        """Forget the hold's mark, so that configuration may be written again. Writes no configuration."""
+        """Forget the hold's mark, so that `ensure_route` may write configuration again."""
 
     def in_flight(self, alias: str) -> int:
         """Requests being answered by `alias`:8069 now."""
