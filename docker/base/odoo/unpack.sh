@@ -8,6 +8,10 @@ dist=$tree/usr/lib/python3/dist-packages
 for deb in "$debs"/*.deb; do
     dpkg-deb -x "$deb" "$tree"
 done
+# The package has the addons' Python files a second time, without their data.
+if ! diff -rq "$dist/addons" "$dist/odoo/addons" | grep -v "^Only in $dist/odoo/addons"; then
+    rm -rf "$dist/addons"
+fi
 rm -rf "$tree/usr/share/doc" "$tree/usr/share/lintian" "$tree/usr/share/man" "$tree/etc" "$tree/lib" \
     "$tree/usr/lib/systemd" "$dist/doc" "$dist/setup"
 keep=$(printf ' -name %s.po -o' $ODOO_LANGUAGES)
