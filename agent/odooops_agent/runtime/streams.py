@@ -1,0 +1,87 @@
+"""Lines out of a stream of bytes, with a deadline and a way to call it off."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+from ..errors import Cancelled as CancelledError
+from ..errors import Permanent
+from ..ports import Cancelled, OnLine
+
+ASK_SECONDS = 0.2
+LINE_BYTES_MAX = 64 * 1024
+
+
+class Lines:
+    """Cuts chunks into lines; an endless line is cut too, so that no program can fill the memory."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Pass on the lines that this chunk completes."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            self._emit(line)
+        if len(self._rest) > LINE_BYTES_MAX:
+            self.end()
+
+    def end(self) -> None:
+        """Pass on what is left."""
+        if self._rest:
+            self._emit(self._rest)
+        self._rest = b""
+
+    def _emit(self, line: bytes) -> None:
+        self._on_line(line.rstrip(b"\r").decode("utf-8", "replace"))
+
+
+def follow(chunks: Iterator[bytes], on_line: OnLine, timeout_seconds: float, cancelled: Cancelled) -> None:
+    """Read to the end. Raises Cancelled, or Permanent("timed_out"); what the reading raised is raised here."""
+    lines, arrived = Lines(on_line), _read_aside(chunks)
+    deadline = time.monotonic() + timeout_seconds
+    try:
+        while (chunk := _next(arrived, deadline, timeout_seconds, cancelled)) is not None:
+            lines.feed(chunk)
+    finally:
+        lines.end()
+
+
+def _next(
+    arrived: queue.Queue[bytes | BaseException | None], deadline: float, timeout_seconds: float, cancelled: Cancelled
+) -> bytes | None:
+    while True:
+        if cancelled():
+            raise CancelledError("The operation was called off while its container ran; it has been stopped.")
+        if time.monotonic() >= deadline:
+            raise Permanent(
+                f"It did not end within {timeout_seconds:.0f} s; look at its last lines, then allow more time or mend it.",
+                code="timed_out",
+            )
+        try:
+            item = arrived.get(timeout=ASK_SECONDS)
+        except queue.Empty:
+            continue
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+
+def _read_aside(chunks: Iterator[bytes]) -> queue.Queue[bytes | BaseException | None]:
+    arrived: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=1000)
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                arrived.put(chunk)
+        except Exception as error:
+            arrived.put(error)
+        else:
+            arrived.put(None)
+
+    threading.Thread(target=read, name="docker-stream", daemon=True).start()
+    return arrived
