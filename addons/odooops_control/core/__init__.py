@@ -1,0 +1,1 @@
+"""Decisions of the control plane: pure Python, nothing of Odoo is imported here."""

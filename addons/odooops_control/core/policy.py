@@ -1,0 +1,94 @@
+"""Who has to approve what, and why a decision is refused."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+UNDECIDED = "awaiting_approval"
+
+
+@dataclass(frozen=True)
+class Person:
+    """The one who decides."""
+
+    id: int
+    name: str
+    in_group: bool
+    on_project: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be decided: one deployment with one plan.
+
+    ``authors`` are the ids of those who asked for the deployment or wrote the release;
+    ``approved_by`` are the ids of those who approved this very plan hash.
+    """
+
+    name: str
+    state: str
+    state_label: str
+    plan_hash: str
+    policy_current: bool
+    authors: frozenset = frozenset()
+    approved_by: frozenset = frozenset()
+    needed: int = 1
+    group_name: str = "release manager"
+    project: str = ""
+    facts: dict = field(default_factory=dict)
+
+
+def refusal(question, person, plan_hash):
+    """Return the sentence that refuses this person's decision, or None when they may decide."""
+    if question.state != UNDECIDED:
+        return (
+            f"{question.name} is {question.state_label.lower()}: it can't be decided any more."
+            if question.state != "draft"
+            else f"{question.name} has no plan yet: wait for the agent's plan, then decide."
+        )
+    if not person.in_group or not person.on_project:
+        return (
+            f"{person.name} may not decide on {question.name}: ask a {question.group_name} "
+            f"of project {question.project}."
+        )
+    if person.id in question.approved_by:
+        return f"{person.name} has approved this plan already: another person has to."
+    if not plan_hash or plan_hash != question.plan_hash:
+        return (
+            f"The plan of {question.name} has changed since you saw it: "
+            "reload it, read the new plan and decide again."
+        )
+    return None
+
+
+def approval_refusal(question, person, plan_hash):
+    """Return the sentence that refuses this person's approval, or None."""
+    sentence = refusal(question, person, plan_hash)
+    if sentence:
+        return sentence
+    if person.id in question.authors:
+        return f"{person.name} asked for {question.name} or wrote it: another person has to approve."
+    if not question.policy_current:
+        return f"The approval policy changed after {question.name} was planned: plan it again."
+    return None
+
+
+def is_approved(question):
+    """Tell whether enough different people approved the current plan."""
+    return len(question.approved_by - question.authors) >= question.needed
+
+
+def staging_refusal(name, live_since, soak_minutes, now: datetime):
+    """Return why a release may not go to production yet, or None.
+
+    :param live_since: UTC datetime since when it is live on staging, None when it never was
+    :param soak_minutes: how many minutes it has to have been there
+    """
+    if live_since is None:
+        return f"{name} was never live on staging: deploy it there first, production runs what staging ran."
+    ready_at = live_since + timedelta(minutes=soak_minutes)
+    if ready_at > now:
+        return (
+            f"{name} is live on staging since {live_since:%H:%M} UTC and has to stay there for "
+            f"{soak_minutes} minutes: decide after {ready_at:%Y-%m-%d %H:%M} UTC."
+        )
+    return None

@@ -1,0 +1,368 @@
+"""Messages of the agent protocol, version 1, as frozen dataclasses.
+
+Unknown fields are ignored, so that either side may be newer. A field of the wrong type, or a
+missing one, is a :class:`BadMessage`.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+SCHEMA = 1
+POLL_SECONDS = 15
+LEASE_SECONDS = 30
+HEARTBEAT_SECONDS = 10
+SILENT_SECONDS = 25
+OUTCOMES = ("succeeded", "failed", "cancelled", "indeterminate")
+HEALTHS = ("green", "yellow", "red", "unknown")
+STEP_STATES = ("pending", "running", "succeeded", "failed", "cancelled", "skipped", "undone")
+MAX_LINES = 1000
+MAX_STEPS = 200
+MAX_INTEGER = 2**31 - 1
+
+
+class ProtocolError(Exception):
+    """An answer that is no success: status, code and a sentence."""
+
+    status = 400
+    code = "bad_request"
+
+
+class BadMessage(ProtocolError):
+    """The message is not what the protocol says."""
+
+
+class Unauthorized(ProtocolError):
+    """The key is missing, wrong, expired or revoked."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(ProtocolError):
+    """The agent may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class UnknownOperation(ProtocolError):
+    """This agent has no such operation."""
+
+    status = 404
+    code = "unknown_operation"
+
+
+class StaleToken(ProtocolError):
+    """The lease was given on with a newer token."""
+
+    status = 409
+    code = "stale_token"
+
+
+class TooLarge(ProtocolError):
+    """The message is larger than the route accepts."""
+
+    status = 413
+    code = "too_large"
+
+
+def error_body(error):
+    """Return the JSON body that goes with ``error``."""
+    return {"error": {"code": error.code, "message": str(error)}}
+
+
+def take(message, name, kind, default=...):
+    """Return field ``name`` of ``message``, checked to be of ``kind``.
+
+    :raises BadMessage: when it is missing without default, or of another type
+    """
+    value = message.get(name, None) if isinstance(message, dict) else None
+    if value is None:
+        if default is ...:
+            raise BadMessage(f"The field {name!r} is missing.")
+        return default
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BadMessage(f"The field {name!r} has to be a {kind.__name__}.")
+    if kind is int and not 0 <= value <= MAX_INTEGER:
+        raise BadMessage(f"The field {name!r} has to lie between 0 and {MAX_INTEGER}.")
+    return value
+
+
+def take_time(message, name, default=...):
+    """Return an RFC 3339 time as naive UTC datetime, without fraction of a second."""
+    text = take(message, name, str, default)
+    if text is default:
+        return default
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None, microsecond=0)
+    except (ValueError, OverflowError) as error:
+        raise BadMessage(f"The field {name!r} has to be a time such as 2026-01-31T10:00:00Z.") from error
+
+
+def show_time(at):
+    """Return a naive UTC datetime as RFC 3339 text, None for none."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+
+
+def scrubbed(value):
+    """Return JSON data without the characters that PostgreSQL refuses."""
+    if isinstance(value, str):
+        return value.replace("\x00", "?").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [scrubbed(item) for item in value]
+    if isinstance(value, dict):
+        return {scrubbed(key): scrubbed(item) for key, item in value.items()}
+    return value
+
+
+def refuse_constant(name):
+    """Refuse ``NaN`` and ``Infinity``, which are no JSON."""
+    raise ValueError(name)
+
+
+def objects(message, name, limit):
+    """Return a list of JSON objects of at most ``limit`` entries."""
+    items = take(message, name, list, [])
+    if len(items) > limit:
+        raise BadMessage(f"The list {name!r} has more than {limit} entries: send it in parts.")
+    if not all(isinstance(item, dict) for item in items):
+        raise BadMessage(f"The list {name!r} has to contain objects.")
+    return items
+
+
+def tokens_of(message):
+    """Return the highest token that the agent has seen for each environment key."""
+    tokens = take(message, "tokens", dict, {})
+    return {key: take(tokens, key, int) for key in tokens if tokens[key] is not None}
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """What an agent says about itself."""
+
+    version: str
+    host: str
+    boot_id: str
+    capabilities: tuple
+
+    @classmethod
+    def from_json(cls, message):
+        """Read the field ``agent`` of a message."""
+        info = take(message, "agent", dict)
+        names = take(info, "capabilities", list, [])
+        return cls(
+            version=take(info, "version", str, "")[:64],
+            host=take(info, "host", str, "")[:255],
+            boot_id=take(info, "boot_id", str, "")[:64],
+            capabilities=tuple(str(name)[:64] for name in names[:50]),
+        )
+
+
+@dataclass(frozen=True)
+class LeaseRequest:
+    """An agent asks for work."""
+
+    agent: AgentInfo
+    kinds: tuple
+    tokens: dict
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        kinds = take(message, "kinds", list)
+        if not all(isinstance(kind, str) for kind in kinds):
+            raise BadMessage("The list 'kinds' has to contain texts.")
+        return cls(AgentInfo.from_json(message), tuple(kinds), tokens_of(message))
+
+
+@dataclass(frozen=True)
+class WorkedOn:
+    """An operation that the agent says it is working on."""
+
+    id: int
+    token: int
+    step: str
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        return cls(take(message, "id", int), take(message, "token", int), take(message, "step", str, ""))
+
+
+@dataclass(frozen=True)
+class EnvironmentReport:
+    """How an environment is, as the agent sees it."""
+
+    key: str
+    health: str
+    digest: str | None
+    database_uuid: str | None
+    detail: str
+    checked_at: datetime | None
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        health = take(message, "health", str, "unknown")
+        return cls(
+            key=take(message, "key", str),
+            health=health if health in HEALTHS else "unknown",
+            digest=take(message, "digest", str, None),
+            database_uuid=take(message, "database_uuid", str, None),
+            detail=take(message, "detail", str, ""),
+            checked_at=take_time(message, "checked_at", None),
+        )
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A sign of life."""
+
+    agent: AgentInfo
+    operations: tuple
+    tokens: dict
+    host: dict
+    environments: tuple
+    sealing_public_key: str | None
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        return cls(
+            agent=AgentInfo.from_json(message),
+            operations=tuple(map(WorkedOn.from_json, objects(message, "operations", 100))),
+            tokens=tokens_of(message),
+            host=take(message, "host", dict, {}),
+            environments=tuple(map(EnvironmentReport.from_json, objects(message, "environments", 500))),
+            sealing_public_key=take(message, "sealing_public_key", str, None),
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an operation."""
+
+    seq: int
+    name: str
+    state: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    detail: str
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        state = take(message, "state", str)
+        if state not in STEP_STATES:
+            raise BadMessage(f"A step's state is one of {', '.join(STEP_STATES)}.")
+        return cls(
+            seq=take(message, "seq", int),
+            name=take(message, "name", str),
+            state=state,
+            started_at=take_time(message, "started_at", None),
+            finished_at=take_time(message, "finished_at", None),
+            detail=take(message, "detail", str, ""),
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of output."""
+
+    seq: int
+    step: str
+    stream: str
+    at: datetime | None
+    text: str
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        return cls(
+            seq=take(message, "seq", int),
+            step=take(message, "step", str, ""),
+            stream=take(message, "stream", str, "stdout"),
+            at=take_time(message, "at", None),
+            text=take(message, "text", str, ""),
+        )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps that began or ended."""
+
+    operation_id: int
+    token: int
+    steps: tuple
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        steps = tuple(map(Step.from_json, objects(message, "steps", MAX_STEPS)))
+        return cls(take(message, "operation_id", int), take(message, "token", int), steps)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Lines of output."""
+
+    operation_id: int
+    token: int
+    lines: tuple
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        lines = tuple(map(Line.from_json, objects(message, "lines", MAX_LINES)))
+        return cls(take(message, "operation_id", int), take(message, "token", int), lines)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an operation did not succeed."""
+
+    code: str
+    step: str
+    message: str
+    log_tail: tuple
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        tail = take(message, "log_tail", list, [])
+        return cls(
+            code=take(message, "code", str),
+            step=take(message, "step", str, ""),
+            message=take(message, "message", str),
+            log_tail=tuple(str(line) for line in tail[-200:]),
+        )
+
+
+@dataclass(frozen=True)
+class Finish:
+    """An operation's end."""
+
+    operation_id: int
+    token: int
+    outcome: str
+    finished_at: datetime | None
+    error: Failure | None
+    result: dict
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        outcome = take(message, "outcome", str)
+        if outcome not in OUTCOMES:
+            raise BadMessage(f"An outcome is one of {', '.join(OUTCOMES)}.")
+        error = take(message, "error", dict, None)
+        return cls(
+            operation_id=take(message, "operation_id", int),
+            token=take(message, "token", int),
+            outcome=outcome,
+            finished_at=take_time(message, "finished_at", None),
+            error=Failure.from_json(error) if error else None,
+            result=take(message, "result", dict, {}),
+        )

@@ -1,0 +1,53 @@
+"""Which state may follow which; nothing else in the product knows."""
+
+DEPLOYMENT = {
+    "draft": {"planned", "failed", "cancelled", "superseded", "indeterminate"},
+    "planned": {"awaiting_approval", "approved", "cancelled", "superseded", "failed"},
+    "awaiting_approval": {"approved", "rejected", "cancelled", "superseded", "draft"},
+    "approved": {"queued", "cancelled", "superseded", "draft"},
+    "queued": {"running", "cancelled", "superseded", "draft", "failed", "indeterminate"},
+    "running": {
+        "soaking", "live", "failed", "cancelled", "indeterminate", "queued", "draft", "rolled_back",
+    },
+    "soaking": {"live", "superseded", "rolled_back", "indeterminate"},
+    "live": {"superseded", "rolled_back"},
+    # An agent that comes back with the current token may still say how it ended.
+    "indeterminate": {"soaking", "live", "failed", "cancelled", "rolled_back", "draft"},
+    "superseded": {"live"},
+    "rejected": set(),
+    "cancelled": set(),
+    "failed": set(),
+    "rolled_back": set(),
+}
+DEPLOYMENT_PENDING = ("draft", "planned", "awaiting_approval", "approved", "queued")
+DEPLOYMENT_ACTIVE = (*DEPLOYMENT_PENDING, "running")
+DEPLOYMENT_SERVING = ("soaking", "live")
+
+OPERATION = {
+    "queued": {"leased", "cancelled", "running", "succeeded", "failed", "indeterminate"},
+    "leased": {"running", "queued", "succeeded", "failed", "cancelled", "indeterminate"},
+    "running": {"queued", "succeeded", "failed", "cancelled", "indeterminate"},
+    "indeterminate": {"running", "succeeded", "failed", "cancelled"},
+    "succeeded": set(),
+    "failed": set(),
+    "cancelled": set(),
+}
+OPERATION_LEASED = ("leased", "running")
+OPERATION_OPEN = ("queued", *OPERATION_LEASED)
+OPERATION_ENDED = ("succeeded", "failed", "cancelled")
+
+EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "destroy")
+HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "clone", "rehearse")
+MAX_ATTEMPTS = 3
+
+
+def allowed_from(table, target):
+    """Return the states from which ``target`` may be reached."""
+    return tuple(state for state, targets in table.items() if target in targets)
+
+
+def after_lost_lease(kind, attempt):
+    """Return the state of an operation whose lease ran out on its ``attempt``-th try."""
+    if attempt < MAX_ATTEMPTS:
+        return "queued"
+    return "indeterminate" if kind in EXCLUSIVE_KINDS else "failed"

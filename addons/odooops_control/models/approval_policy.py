@@ -1,0 +1,76 @@
+from odoo import api, fields, models
+
+_HASHED = ("approvals_needed", "group_id", "soak_minutes", "staging_soak_minutes", "rehearsal", "backup_max_age_hours")
+
+
+class OdooopsApprovalPolicy(models.Model):
+    _name = "odooops.approval.policy"
+    _description = "Approval Policy"
+    _inherit = ["mail.thread"]
+    _order = "sequence, id"
+
+    name = fields.Char(required=True)
+    sequence = fields.Integer(default=10)
+    active = fields.Boolean(default=True)
+    tier = fields.Selection(
+        [("preview", "Preview"), ("staging", "Staging"), ("production", "Production")],
+        help="The policy that new environments of this tier get, first come first served. "
+        "Left empty it is given by hand only.",
+    )
+    approvals_needed = fields.Integer(
+        default=1, required=True, tracking=True, help="How many different people; 0 deploys without asking."
+    )
+    group_id = fields.Many2one(
+        "res.groups",
+        string="Approvers",
+        required=True,
+        tracking=True,
+        default=lambda self: self.env.ref("odooops_control.group_release_manager", raise_if_not_found=False),
+        help="Only release managers of the project who are in this group decide.",
+    )
+    staging_soak_minutes = fields.Integer(
+        string="Minutes on staging",
+        default=120,
+        tracking=True,
+        help="How long a release has to have been live on staging before it may go to production.",
+    )
+    soak_minutes = fields.Integer(
+        string="Minutes of watching",
+        default=15,
+        tracking=True,
+        help="How long a deployment is watched before it counts as live.",
+    )
+    rehearsal = fields.Boolean(
+        tracking=True, help="Rehearse the migration on a copy of production before deciding."
+    )
+    backup_max_age_hours = fields.Integer(
+        default=24, tracking=True, help="How old the last backup may be; 0 asks for none."
+    )
+    version = fields.Integer(default=1, readonly=True, copy=False)
+    environment_ids = fields.One2many("odooops.environment", "policy_id", string="Environments")
+
+    _approvals_needed_check = models.Constraint(
+        "CHECK (approvals_needed BETWEEN 0 AND 9)", "Ask for between 0 and 9 approvals."
+    )
+    _minutes_check = models.Constraint(
+        "CHECK (soak_minutes >= 0 AND staging_soak_minutes >= 0 AND backup_max_age_hours >= 0)",
+        "Times can't be negative.",
+    )
+
+    def write(self, vals):
+        """Give a changed policy a new version: plans made under the old one lose their approvals."""
+        if any(name in vals for name in _HASHED):
+            for policy in self:
+                super(OdooopsApprovalPolicy, policy).write({**vals, "version": policy.version + 1})
+                self.env["odooops.audit.event"]._record(policy, "policy.changed", version=policy.version)
+            return True
+        return super().write(vals)
+
+    @api.model
+    def _for_tier(self, tier):
+        """Return the policy that an environment of this tier gets by default."""
+        return self.sudo().search([("tier", "=", tier)], limit=1)
+
+    def _reference(self):
+        """Return what goes into the plan hash: which policy, in which version."""
+        return f"{self.id}.{self.version}" if self else "0"

@@ -1,0 +1,130 @@
+from odoo import api, fields, models
+from odoo.exceptions import AccessError
+from odoo.tools import SQL
+
+from ..core import chain, protocol
+from .triggers import guard
+
+_LOCK = 0x0D00_0B5A
+_PENDING = "odooops.audit.pending"
+_CHAINED = ("happened_at", "user_id", "action", "model", "record_id", "record_name", "project_id", "details")
+
+
+class OdooopsAuditEvent(models.Model):
+    _name = "odooops.audit.event"
+    _description = "Audit Event"
+    _order = "id desc"
+    _rec_name = "action"
+    _log_access = False
+
+    happened_at = fields.Datetime(required=True, readonly=True)
+    user_id = fields.Integer(string="User id", readonly=True)
+    user_name = fields.Char(compute="_compute_user_name", string="User")
+    action = fields.Char(required=True, readonly=True, index=True)
+    model = fields.Char(readonly=True)
+    record_id = fields.Many2oneReference(model_field="model", readonly=True)
+    record_name = fields.Char(readonly=True)
+    # An id without foreign key: nothing that is deleted elsewhere may touch this table.
+    project_id = fields.Integer(string="Project id", readonly=True, index=True)
+    details = fields.Json(readonly=True)
+    previous_hash = fields.Char(required=True, readonly=True)
+    hash = fields.Char(required=True, readonly=True)
+
+    _previous_uniq = models.Constraint("UNIQUE (previous_hash)", "The audit chain can't fork.")
+
+    def init(self):
+        """Let rows only be added, whoever asks."""
+        guard(self.env.cr, self._table, "odooops_refuse_change", "UPDATE OR DELETE")
+        guard(self.env.cr, self._table, "odooops_refuse_change", "TRUNCATE", level="STATEMENT")
+
+    def _compute_user_name(self):
+        users = self.env["res.users"].sudo().with_context(active_test=False)
+        for event in self:
+            event.user_name = users.browse(event.user_id).exists().name or str(event.user_id)
+
+    def write(self, vals):
+        """Refuse: what happened stays."""
+        raise AccessError(self.env._("The audit log can only be added to."))
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_never(self):
+        raise AccessError(self.env._("The audit log can only be added to."))
+
+    @api.model
+    def _record(self, record, action, project=None, **details):
+        """Note what happened; it is chained and written at the end of the transaction."""
+        project = project or ("project_id" in record._fields and record.project_id) or (
+            record if record._name == "odooops.project" else None
+        )
+        cr = self.env.cr
+        if _PENDING not in cr.precommit.data:
+            cr.precommit.data[_PENDING] = []
+            cr.precommit.add(lambda: self.sudo()._write_pending(cr.precommit.data.pop(_PENDING, [])))
+        cr.precommit.data[_PENDING].append(
+            {
+                "happened_at": fields.Datetime.now(),
+                "user_id": self.env.uid,
+                "action": action,
+                "model": record._name,
+                "record_id": record.id,
+                "record_name": record.sudo().display_name,
+                "project_id": project.id if project else 0,
+                "details": details,
+            }
+        )
+
+    @api.model
+    def _write_pending(self, pending):
+        """Chain what is pending to the last event; one transaction at a time."""
+        self.env.cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", _LOCK))
+        head = self._head()
+        for vals in pending:
+            digest = chain.link(head, self._content(vals))
+            self.create({**vals, "previous_hash": head, "hash": digest})
+            head = digest
+
+    @api.model
+    def _head(self):
+        """Return the hash of the newest event, also of one that this snapshot does not show yet.
+
+        The transaction's snapshot may be older than the lock, so the last committed event is
+        read through a cursor of its own.
+        """
+        last = self.search_read([], ["id", "hash"], order="id desc", limit=1)
+        query = SQL("SELECT id, hash FROM odooops_audit_event ORDER BY id DESC LIMIT 1")
+        with self.env.registry.cursor() as cr:
+            cr.execute(query)
+            committed = cr.fetchone()
+        heads = [(row["id"], row["hash"]) for row in last] + ([committed] if committed else [])
+        return max(heads)[1] if heads else chain.GENESIS
+
+    @api.model
+    def _content(self, vals):
+        """Return what the hash covers, as JSON."""
+        content = {name: vals[name] for name in _CHAINED}
+        return {
+            **content,
+            "happened_at": protocol.show_time(content["happened_at"]),
+            "record_name": content["record_name"] or "",
+            "model": content["model"] or "",
+            "record_id": content["record_id"] or 0,
+            "details": content["details"] or {},
+        }
+
+    @api.model
+    def _verify(self):
+        """Return the first event that breaks the chain, or nothing when all is well."""
+        events = self.sudo().search([], order="id")
+        rows = ((event.previous_hash, event.hash, self._content(event.read(_CHAINED)[0])) for event in events)
+        position = chain.first_break(rows)
+        return events[position] if position is not None else events.browse()
+
+    @api.model
+    def verify(self):
+        """Check the chain.
+
+        :return: ``{"ok": bool, "events": count, "broken_at": id or None}``
+        """
+        self.check_access("read")
+        broken = self._verify()
+        return {"ok": not broken, "events": self.sudo().search_count([]), "broken_at": broken.id or None}

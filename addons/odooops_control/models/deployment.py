@@ -1,0 +1,236 @@
+from markupsafe import Markup
+
+from odoo import api, fields, models
+from odoo.exceptions import UserError
+
+from ..core import protocol, transitions
+from .environment import TIERS
+
+STATES = [
+    ("draft", "Planning"),
+    ("planned", "Planned"),
+    ("awaiting_approval", "Awaiting approval"),
+    ("approved", "Approved"),
+    ("queued", "Queued"),
+    ("running", "Running"),
+    ("soaking", "Soaking"),
+    ("live", "Live"),
+    ("superseded", "Superseded"),
+    ("rejected", "Rejected"),
+    ("cancelled", "Cancelled"),
+    ("failed", "Failed"),
+    ("rolled_back", "Rolled back"),
+    ("indeterminate", "Indeterminate"),
+]
+_ACTIVE_SQL = ", ".join(f"'{state}'" for state in transitions.DEPLOYMENT_ACTIVE)
+_ASK_AGAIN = {"draft": 1, "running": 2, "queued": 2, "approved": 1, "planned": 1, "soaking": 15, "awaiting_approval": 15}
+_APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
+
+
+class OdooopsDeployment(models.Model):
+    _name = "odooops.deployment"
+    _description = "Deployment"
+    _inherit = ["odooops.state.mixin", "odooops.project.mixin", "mail.thread", "mail.activity.mixin"]
+    _order = "id desc"
+    _mail_post_access = "read"
+    _moves = transitions.DEPLOYMENT
+
+    environment_id = fields.Many2one(
+        "odooops.environment", required=True, readonly=True, ondelete="restrict", index=True
+    )
+    project_id = fields.Many2one(related="environment_id.project_id", store=True, index=True, precompute=True)
+    tier = fields.Selection(TIERS, required=True, readonly=True)
+    release_id = fields.Many2one("odooops.release", required=True, readonly=True, ondelete="restrict", index=True)
+    tag = fields.Char(required=True, readonly=True, help="The name under which it was asked for.")
+    name = fields.Char(compute="_compute_name", store=True, precompute=True)
+    state = fields.Selection(STATES, default="draft", required=True, readonly=True, copy=False, index=True)
+    is_active = fields.Boolean(compute="_compute_is_active", store=True)
+    requested_by_id = fields.Many2one("res.users", required=True, readonly=True, default=lambda self: self.env.user)
+    color = fields.Integer(compute="_compute_color")
+    # The plan
+    plan = fields.Json(readonly=True, copy=False)
+    plan_hash = fields.Char(readonly=True, copy=False)
+    plan_facts = fields.Json(readonly=True, copy=False)
+    plan_html = fields.Html(compute="_compute_plan_html", string="What will be done")
+    plan_count = fields.Integer(readonly=True, copy=False, help="How often it was planned.")
+    policy_id = fields.Many2one(related="environment_id.policy_id")
+    policy_reference = fields.Char(readonly=True, copy=False, help="The policy and its version when it was planned.")
+    # Decisions
+    approval_ids = fields.One2many("odooops.approval", "deployment_id", string="Decisions", readonly=True)
+    approvals_given = fields.Integer(compute="_compute_approvals")
+    approvals_needed = fields.Integer(compute="_compute_approvals")
+    approvers_hint = fields.Char(compute="_compute_approvals")
+    decided_at = fields.Datetime(readonly=True, copy=False)
+    can_decide = fields.Boolean(compute="_compute_can_decide")
+    # What happened
+    timeline = fields.Json(string="Moves", readonly=True, copy=False)
+    timeline_html = fields.Html(compute="_compute_timeline_html", string="Timeline")
+    planned_at = fields.Datetime(readonly=True, copy=False)
+    queued_at = fields.Datetime(readonly=True, copy=False)
+    started_at = fields.Datetime(readonly=True, copy=False)
+    soak_until = fields.Datetime(readonly=True, copy=False)
+    live_at = fields.Datetime(readonly=True, copy=False)
+    ended_at = fields.Datetime(readonly=True, copy=False)
+    held_seconds = fields.Float(string="Downtime (s)", readonly=True, copy=False, aggregator="avg")
+    update_seconds = fields.Float(string="Update (s)", readonly=True, copy=False, aggregator="avg")
+    failure_code = fields.Char(readonly=True, copy=False)
+    failure_step = fields.Char(readonly=True, copy=False)
+    failure_message = fields.Char(readonly=True, copy=False)
+    log_tail = fields.Text(readonly=True, copy=False)
+    reverted = fields.Boolean(readonly=True, copy=False)
+    operation_ids = fields.One2many("odooops.operation", "deployment_id", string="Operations", readonly=True)
+    current_step = fields.Char(compute="_compute_current_step")
+    restore_set_ids = fields.One2many("odooops.restore.set", "deployment_id", string="Restore sets", readonly=True)
+
+    _production_uniq = models.UniqueIndex(
+        f"(environment_id) WHERE tier = 'production' AND state IN ({_ACTIVE_SQL})",
+        "Another deployment is under way on this production environment: decide on it or cancel it first.",
+    )
+
+    @api.depends("environment_id.key", "tag")
+    def _compute_name(self):
+        for deployment in self:
+            deployment.name = f"{deployment.tag} → {deployment.environment_id.key}"
+
+    @api.depends("state")
+    def _compute_is_active(self):
+        for deployment in self:
+            deployment.is_active = deployment.state in transitions.DEPLOYMENT_ACTIVE
+
+    @api.depends("state")
+    def _compute_color(self):
+        colors = {"live": 10, "failed": 1, "indeterminate": 1, "awaiting_approval": 3, "running": 4, "soaking": 4}
+        for deployment in self:
+            deployment.color = colors.get(deployment.state, 0)
+
+    @api.depends("operation_ids.step_ids.state", "operation_ids.state")
+    def _compute_current_step(self):
+        for deployment in self:
+            operation = deployment.operation_ids.sorted("id")[-1:]
+            deployment.current_step = operation.current_step if operation.state in ("leased", "running") else False
+
+    @api.depends("plan", "plan_facts")
+    def _compute_plan_html(self):
+        for deployment in self:
+            deployment.plan_html = self.env["ir.qweb"]._render(
+                "odooops_control.deployment_plan", {"plan": deployment.plan or {}, "facts": deployment.plan_facts or {}}
+            )
+
+    @api.depends("timeline")
+    def _compute_timeline_html(self):
+        labels = dict(self._fields["state"]._description_selection(self.env))
+        for deployment in self:
+            deployment.timeline_html = self.env["ir.qweb"]._render(
+                "odooops_control.deployment_timeline", {"moves": deployment.timeline or [], "labels": labels}
+            )
+
+    @api.model
+    def _read_group_states(self, _states, _domain):
+        return [state for state, _label in STATES]
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_never(self):
+        raise UserError(self.env._("Deployments are the ledger that rollbacks read: they stay."))
+
+    def _label(self):
+        """Return the state as people read it."""
+        return dict(self._fields["state"]._description_selection(self.env))[self.state]
+
+    def _on_state_updated(self, before, target):
+        now = fields.Datetime.now()
+        for deployment in self:
+            move = {"state": target, "at": protocol.show_time(now), "by": self.env.user.name}
+            deployment.timeline = [*(deployment.timeline or []), move]
+            deployment._say_moved(before[deployment], target)
+            self.env["odooops.audit.event"]._record(
+                deployment, f"deployment.{target}", plan_hash=deployment.plan_hash or None, tag=deployment.tag
+            )
+        if target not in transitions.DEPLOYMENT_PENDING:
+            self.filtered(lambda one: not one.is_active and not one.ended_at).ended_at = now
+        if target != "awaiting_approval":
+            self.activity_unlink([_APPROVAL_ACTIVITY])
+
+    def _say_moved(self, before, target):
+        labels = dict(self._fields["state"]._description_selection(self.env))
+        self.message_post(body=self.env._("%(before)s → %(after)s", before=labels[before], after=labels[target]))
+
+    def _say(self, sentence, log_tail=()):
+        """Post a sentence, and below it log lines as they are."""
+        body = Markup("<p>%s</p>") % sentence
+        if log_tail:
+            body += Markup("<pre>%s</pre>") % "\n".join(log_tail)
+        for deployment in self:
+            deployment.message_post(body=body)
+
+    def _queue(self, kind):
+        """Queue an operation for the environment's agent and wake it."""
+        operations = self.env["odooops.operation"].sudo()
+        for deployment in self:
+            operations += operations._enqueue(kind, deployment.environment_id, deployment)
+        return operations
+
+    def _start_planning(self):
+        """Have the agent compute the plan."""
+        for deployment in self:
+            deployment.plan_count += 1
+        return self._queue("plan")
+
+    def _plan_again(self, sentence):
+        """Throw the plan away and have a new one made."""
+        moved = self._update_state("draft", plan=False, plan_hash=False, plan_facts=False, policy_reference=False)
+        moved._say(sentence)
+        moved._start_planning()
+        return moved
+
+    def _enqueue_deploy(self):
+        """Queue what was approved."""
+        moved = self._update_state("queued", queued_at=fields.Datetime.now())
+        moved._queue("deploy")
+        return moved
+
+    def _supersede(self, by):
+        """Make room for a newer one."""
+        moved = self._update_state("superseded")
+        moved.operation_ids._cancel()
+        moved._say(self.env._("Superseded by %s.", by.name))
+        return moved
+
+    @api.model
+    def _end_soaks(self):
+        """Let deployments whose watch is over be live."""
+        over = self.sudo().search([("state", "=", "soaking"), ("soak_until", "<=", fields.Datetime.now())])
+        over.try_lock_for_update(allow_referencing=True)._update_state("live", live_at=fields.Datetime.now())
+
+    def action_cancel(self):
+        """Cancel what has not begun; ask the agent to stop what has."""
+        for deployment in self:
+            deployment._cancel()
+        return True
+
+    def _cancel(self):
+        self.ensure_one()
+        self.check_access("read")
+        if self.requested_by_id != self.env.user:
+            self.project_id._require_role("developer", "release_manager")
+        deployment = self.sudo()
+        if deployment.state == "running":
+            deployment.operation_ids._cancel()
+            deployment._say(self.env._("%s asked the agent to stop.", self.env.user.name))
+        elif deployment.state in transitions.DEPLOYMENT_PENDING:
+            deployment.operation_ids._cancel()
+            deployment._update_state("cancelled")
+        else:
+            raise UserError(
+                self.env._("%(name)s is %(state)s: it can't be cancelled.", name=self.name, state=self._label().lower())
+            )
+
+    def action_plan_again(self):
+        """Have the agent plan anew, for instance after the policy changed."""
+        self.ensure_one()
+        self.check_access("read")
+        self.project_id._require_role("developer", "release_manager")
+        if self.state not in ("awaiting_approval", "approved"):
+            raise UserError(self.env._("%(name)s is %(state)s: there is nothing to plan again.",
+                                       name=self.name, state=self._label().lower()))
+        self.sudo()._plan_again(self.env._("%s asked for a new plan.", self.env.user.name))
+        return True

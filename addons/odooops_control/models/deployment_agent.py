@@ -1,0 +1,159 @@
+from datetime import timedelta
+
+from odoo import fields, models
+
+from ..core import names, redact
+
+_MAX_PLANS = 5
+_TAIL = 40
+
+
+class OdooopsDeployment(models.Model):
+    _inherit = "odooops.deployment"
+
+    def _on_operation_leased(self, operation):
+        """The agent began."""
+        if operation.kind == "deploy":
+            self._update_state("running", started_at=self.started_at or fields.Datetime.now())
+
+    def _on_operation_requeued(self, operation):
+        """The agent fell silent at work: another try waits for it."""
+        if operation.kind == "deploy":
+            self._update_state("queued")
+        self._say(self.env._("The agent fell silent; attempt %s waits for it.", operation.attempt + 1))
+
+    def _on_operation_ended(self, operation, result, failure):
+        """Follow the agent's outcome.
+
+        :param dict result: what the agent measured
+        :param failure: a ``core.protocol.Failure`` or None
+        """
+        handler = {
+            ("plan", "succeeded"): self._on_planned,
+            ("deploy", "succeeded"): self._on_deployed,
+        }.get((operation.kind, operation.state))
+        if handler:
+            handler(operation, result)
+        else:
+            self._on_not_succeeded(operation, result, failure)
+
+    def _on_planned(self, operation, result):
+        plan, plan_hash = result.get("plan"), result.get("plan_hash")
+        sentence = self._plan_refusal(plan, plan_hash)
+        if sentence:
+            self._update_state("failed", failure_code="bad_plan", failure_message=sentence)._say(sentence)
+            return
+        moved = self._update_state(
+            "planned",
+            plan=plan,
+            plan_hash=plan_hash,
+            plan_facts=result.get("facts") if isinstance(result.get("facts"), dict) else {},
+            policy_reference=plan.get("policy_version") or "",
+            planned_at=fields.Datetime.now(),
+        )
+        moved._say_plan()
+        moved._ask_for_approval()
+
+    def _plan_refusal(self, plan, plan_hash):
+        """Return why this is no plan for this deployment, or None."""
+        if not isinstance(plan, dict) or not names.HASH.fullmatch(str(plan_hash)):
+            return self.env._("The agent sent no plan: update the agent.")
+        if (plan.get("environment"), plan.get("to_digest")) != (self.environment_id.key, self.release_id.digest):
+            return self.env._("The agent planned something else than %s: look at the agent's log.", self.name)
+        known = self.environment_id.database_uuid
+        if known and plan.get("database_uuid") not in (None, known):
+            return self.env._("The database of %s is not the one it had: find out why first.", self.environment_id.key)
+        return None
+
+    def _say_plan(self):
+        for deployment in self:
+            modules = [module for module in deployment.plan.get("modules") or [] if isinstance(module, dict)]
+            what = ", ".join(str(module.get("name")) for module in modules[:10])
+            more = len(modules) - 10
+            deployment._say(
+                self.env._(
+                    "Plan %(hash)s: %(what)s",
+                    hash=deployment.plan_hash[:12],
+                    what=(what + (f" … (+{more})" if more > 0 else "")) or self.env._("no module changes, restart only"),
+                )
+            )
+
+    def _on_deployed(self, operation, result):
+        environment = self.environment_id
+        former = (environment.running_deployment_id - self).filtered(
+            lambda one: one.state in ("live", "soaking")
+        )
+        self._record_restore_set(operation, result)
+        self._measured(result)
+        environment.running_deployment_id = self
+        environment._on_agent_result(result)
+        environment.indeterminate = False
+        former._update_state("superseded")
+        minutes = self.policy_id.soak_minutes
+        now = fields.Datetime.now()
+        if minutes:
+            self._update_state("soaking", soak_until=now + timedelta(minutes=minutes))
+        else:
+            self._update_state("live", live_at=now)
+
+    def _measured(self, result):
+        self.write(
+            {
+                name: float(result[name])
+                for name in ("held_seconds", "update_seconds")
+                if isinstance(result.get(name), int | float)
+            }
+        )
+
+    def _record_restore_set(self, operation, result):
+        """Keep what a rollback would restore, so that nothing of it is lost."""
+        reported = result.get("restore_set")
+        if isinstance(reported, dict):
+            self.env["odooops.restore.set"]._record(self, operation, reported)
+
+    def _on_not_succeeded(self, operation, result, failure):
+        self._record_restore_set(operation, result)
+        self._measured(result)
+        if result:
+            self.environment_id._on_agent_result(result)
+        if failure and failure.code == "plan_changed" and self.plan_count < _MAX_PLANS:
+            self._plan_again(redact.masked(failure.message))
+            return
+        target = operation.state if operation.state in ("cancelled", "indeterminate") else "failed"
+        tail = [redact.masked(line) for line in (failure.log_tail if failure else ())] or operation._last_lines(_TAIL)
+        moved = self._update_state(
+            target,
+            failure_code=redact.masked(failure.code, 64) if failure else operation.state,
+            failure_step=redact.masked(failure.step, 64) if failure else False,
+            failure_message=redact.masked(failure.message, 1000) if failure else False,
+            log_tail="\n".join(tail),
+            reverted=bool(result.get("reverted")),
+        )
+        for deployment in moved:
+            deployment._say_not_succeeded(target, tail)
+
+    def _say_not_succeeded(self, target, tail):
+        message = self.failure_message or self.env._("The operation ended: %s.", self._label().lower())
+        self._say(message, tail)
+        if target == "indeterminate":
+            self.environment_id.indeterminate = True
+        if target != "cancelled":
+            self.project_id._notify_release_managers(
+                self, self.env._("%(name)s: %(state)s", name=self.name, state=self._label()), message
+            )
+
+
+class OdooopsEnvironment(models.Model):
+    _inherit = "odooops.environment"
+
+    def _on_agent_result(self, result):
+        """Take in how an operation left the environment."""
+        vals = {"health_at": fields.Datetime.now()}
+        if result.get("health") in ("green", "yellow", "red"):
+            vals["health"] = result["health"]
+        if names.DIGEST.fullmatch(str(result.get("digest"))):
+            vals["running_digest"] = result["digest"]
+        uuid = result.get("database_uuid")
+        if isinstance(uuid, str) and not self.database_uuid:
+            vals["database_uuid"] = uuid[:64]
+        self.write(vals)

@@ -1,0 +1,196 @@
+from odoo import api, fields, models
+from odoo.addons.base.models.res_users import check_identity
+from odoo.exceptions import UserError
+
+from ..core import policy
+from .mixins import interactive_only
+
+_APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
+
+
+class OdooopsDeployment(models.Model):
+    _inherit = "odooops.deployment"
+
+    @api.depends("approval_ids.decision", "approval_ids.plan_hash", "plan_hash", "policy_id.approvals_needed")
+    def _compute_approvals(self):
+        for deployment in self:
+            question = deployment.sudo()._question()
+            deployment.approvals_needed = question.needed
+            deployment.approvals_given = len(question.approved_by - question.authors)
+            names = deployment.sudo()._who_may_approve().mapped("name")
+            deployment.approvers_hint = ", ".join(names)
+
+    @api.depends("state", "plan_hash", "approval_ids")
+    @api.depends_context("uid")
+    def _compute_can_decide(self):
+        person = self.env.user
+        for deployment in self:
+            one = deployment.sudo()
+            deployment.can_decide = not policy.approval_refusal(one._question(), one._person(person), one.plan_hash)
+
+    def _question(self):
+        """Return what is to be decided, for the core."""
+        self.ensure_one()
+        rules = self.policy_id
+        return policy.Question(
+            name=self.name,
+            state=self.state,
+            state_label=self._label(),
+            plan_hash=self.plan_hash or "",
+            policy_current=self.policy_reference == rules._reference(),
+            authors=frozenset((self.requested_by_id | self.release_id.author_id).ids),
+            approved_by=frozenset(self._valid_approvals().user_id.ids),
+            needed=self._approvals_needed(),
+            group_name=(rules.group_id.name or self.env._("Release Manager")).lower(),
+            project=self.project_id.code,
+        )
+
+    def _approvals_needed(self):
+        if self.policy_id:
+            return self.policy_id.approvals_needed
+        return 1 if self.tier == "production" else 0
+
+    def _valid_approvals(self):
+        """Return the approvals of the current plan whose givers still may give them."""
+        return self.approval_ids.filtered(
+            lambda one: one.decision == "approved"
+            and one.plan_hash == self.plan_hash
+            and self._person(one.user_id).in_group
+            and self._person(one.user_id).on_project
+        )
+
+    def _person(self, user):
+        manager = self.env.ref("odooops_control.group_release_manager")
+        wanted = self.policy_id.group_id | manager
+        return policy.Person(
+            id=user.id,
+            name=user.name,
+            in_group=user.active and wanted <= user.sudo().all_group_ids,
+            on_project=self.project_id._role_of(user) == "release_manager",
+        )
+
+    def _who_may_approve(self):
+        """Return the release managers whose approval still counts."""
+        question = self._question()
+        return self.project_id._release_managers().filtered(
+            lambda user: user.id not in question.authors | question.approved_by and self._person(user).in_group
+        )
+
+    def _ask_for_approval(self):
+        """Wait for people when the policy says so, else go on."""
+        for deployment in self:
+            if policy.is_approved(deployment._question()):
+                deployment._update_state("approved")._enqueue_deploy()
+                continue
+            for waiting in deployment._update_state("awaiting_approval"):
+                waiting._remind_approvers()
+
+    def _remind_approvers(self):
+        users = self._who_may_approve()
+        for user in users:
+            self.activity_schedule(
+                _APPROVAL_ACTIVITY,
+                user_id=user.id,
+                summary=self.env._("Approve %s", self.name),
+                note=self.env._("Read the plan and the release, then approve or reject."),
+            )
+        if users:
+            self._say(self.env._("Waits for the approval of %s.", ", ".join(users.mapped("name"))))
+        else:
+            self._say(
+                self.env._(
+                    "Nobody may approve this: make someone else than its author a release manager of project %s.",
+                    self.project_id.code,
+                )
+            )
+
+    def action_open_approval(self):
+        """Open the wizard that shows the plan and asks for the decision."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Decide on %s", self.name),
+            "res_model": "odooops.approval.wizard",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_deployment_id": self.id, "default_plan_hash": self.plan_hash},
+        }
+
+    @interactive_only
+    @check_identity
+    def action_approve(self, plan_hash, note=""):
+        """Approve the plan that the user saw, from their own session in the web client.
+
+        :param str plan_hash: the hash of the plan they saw
+        :param str note: what they checked
+        :raises: one sentence for whoever may not, or no longer, approve
+        """
+        self.ensure_one()
+        self.check_access("read")
+        self.sudo()._approve(self.env.user, plan_hash, note)
+        return {"type": "ir.actions.act_window_close"}
+
+    def action_reject(self, plan_hash=None, note=""):
+        """Reject a deployment; this may come over the API as well.
+
+        :param str plan_hash: the hash of the plan they saw, when it matters to them
+        :param str note: why
+        """
+        self.ensure_one()
+        self.check_access("read")
+        self.sudo()._reject(self.env.user, plan_hash or self.plan_hash, note)
+        return {"type": "ir.actions.act_window_close"}
+
+    def _approve(self, user, plan_hash, note=""):
+        """Record an approval; with the last one needed, queue the deployment."""
+        self.ensure_one()
+        self._refuse(policy.approval_refusal(self._question(), self._person(user), plan_hash))
+        self._refuse(self._promotion_refusal())
+        self._decide(user, "approved", note)
+        if policy.is_approved(self._question()):
+            self._update_state("approved")._enqueue_deploy()
+
+    def _reject(self, user, plan_hash, note=""):
+        """Record a rejection, which ends the deployment."""
+        self.ensure_one()
+        self._refuse(policy.refusal(self._question(), self._person(user), plan_hash))
+        self._decide(user, "rejected", note)
+        self.operation_ids._cancel()
+        self._update_state("rejected")
+
+    def _refuse(self, sentence):
+        if sentence:
+            raise UserError(sentence)  # pylint: disable=missing-gettext
+
+    def _promotion_refusal(self):
+        """Return why the release may not go to production yet, or None."""
+        if self.tier != "production":
+            return None
+        return policy.staging_refusal(
+            self.tag,
+            self.release_id._staging_live_since(),
+            self.policy_id.staging_soak_minutes,
+            fields.Datetime.now(),
+        )
+
+    def _decide(self, user, decision, note):
+        """Write the decision down: two deciding at once run into the deployment's row."""
+        self.decided_at = fields.Datetime.now()
+        self.env["odooops.approval"].create(
+            {
+                "deployment_id": self.id,
+                "plan_hash": self.plan_hash,
+                "user_id": user.id,
+                "decision": decision,
+                "note": note or False,
+            }
+        )
+        text = self.env._("Approved by %s.", user.name) if decision == "approved" else self.env._(
+            "Rejected by %s.", user.name
+        )
+        self._say(f"{text} {note}".strip())
+        self.env["odooops.audit.event"]._record(
+            self, f"approval.{decision}", plan_hash=self.plan_hash, user=user.login, note=note or ""
+        )
+        mine = self.activity_search([_APPROVAL_ACTIVITY], user_id=user.id)
+        mine.unlink()

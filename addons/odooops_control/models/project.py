@@ -1,0 +1,145 @@
+from odoo import api, fields, models
+from odoo.exceptions import AccessError, ValidationError
+from odoo.fields import Domain
+
+from ..core import names, series
+
+
+class OdooopsProject(models.Model):
+    _name = "odooops.project"
+    _description = "Project"
+    _inherit = ["odooops.project.mixin", "mail.thread", "mail.activity.mixin"]
+    _order = "name, id"
+    _mail_post_access = "read"
+
+    name = fields.Char(required=True, tracking=True)
+    code = fields.Char(
+        required=True,
+        copy=False,
+        compute="_compute_code",
+        store=True,
+        readonly=False,
+        precompute=True,
+        help="Stands before the slash in the names of its environments, such as demo/prod.",
+    )
+    active = fields.Boolean(default=True)
+    repository_url = fields.Char(help="Where the source is, for people to click on.")
+    main_branch = fields.Char(required=True, default="main")
+    image_repository = fields.Char(
+        tracking=True,
+        help="Images come from here and nowhere else. Taken from the first release when left empty.",
+    )
+    series = fields.Selection(
+        selection=lambda self: series.selection(), required=True, default=series.DEFAULT
+    )
+    member_ids = fields.One2many("odooops.project.member", "project_id", string="Members")
+    environment_ids = fields.One2many("odooops.environment", "project_id", string="Environments")
+    release_ids = fields.One2many("odooops.release", "project_id", string="Releases")
+    environment_count = fields.Integer(compute="_compute_counts")
+    release_count = fields.Integer(compute="_compute_counts")
+
+    _code_uniq = models.Constraint("UNIQUE (code)", "Another project has this code already.")
+
+    @api.depends("name")
+    def _compute_code(self):
+        for project in self:
+            if not project.code and project.name:
+                slug = self.env["ir.http"]._slugify(project.name)[:31].strip("-")
+                project.code = slug if names.PROJECT.fullmatch(slug) else False
+
+    @api.depends("environment_ids", "release_ids")
+    def _compute_counts(self):
+        for project in self:
+            project.environment_count = len(project.environment_ids)
+            project.release_count = len(project.release_ids)
+
+    @api.constrains("code", "image_repository", "main_branch")
+    def _check_names(self):
+        checks = (
+            ("code", names.PROJECT, "lower-case letters, digits and dashes, at most 31, a letter first"),
+            ("image_repository", names.REPOSITORY, "an image repository such as registry.example.com/demo"),
+            ("main_branch", names.BRANCH, "a branch name such as main"),
+        )
+        for project in self:
+            for field, pattern, wanted in checks:
+                if project[field] and not pattern.fullmatch(project[field]):
+                    raise ValidationError(
+                        self.env._("%(value)s is no %(wanted)s.", value=names.shown(project[field]), wanted=wanted)
+                    )
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Make whoever creates a project its release manager, so that they can see it."""
+        projects = super().create(vals_list)
+        if not self.env.su:
+            self.env["odooops.project.member"].create(
+                [
+                    {"project_id": project.id, "user_id": self.env.uid, "role": "release_manager"}
+                    for project in projects
+                    if self.env.user not in project.member_ids.user_id
+                ]
+            )
+        return projects
+
+    @api.model
+    def _find(self, code):
+        """Return the project of this code that the user may see, in sudo.
+
+        :raises MissingError: when there is none
+        """
+        visible = self.search([("code", "=", code)], limit=1) if isinstance(code, str) else self.browse()
+        if not visible:
+            raise self._sentence_of_missing(self.env._("project"), names.shown(code))
+        return visible.sudo()
+
+    def _role_of(self, user):
+        """Return the role that ``user`` has on this project, or False."""
+        self.ensure_one()
+        member = self.sudo().member_ids.filtered(lambda one: one.user_id == user)
+        return member.role
+
+    def _require_role(self, *roles):
+        """Refuse the user who has none of these roles on the project.
+
+        :raises AccessError: with a sentence naming whom to ask
+        """
+        if self._role_of(self.env.user) not in roles:
+            raise AccessError(
+                self.env._(
+                    "%(user)s may not do this on project %(project)s: ask one of its release managers.",
+                    user=self.env.user.name,
+                    project=self.sudo().code,
+                )
+            )
+
+    def _release_managers(self):
+        """Return the users who may approve on this project."""
+        group = self.env.ref("odooops_control.group_release_manager")
+        members = self.sudo().member_ids.filtered(lambda member: member.role == "release_manager")
+        return members.user_id.filtered(lambda user: user.active and group in user.all_group_ids)
+
+    def _notify_release_managers(self, record, summary, note):
+        """Give every release manager of the project a warning to look after."""
+        for user in self._release_managers():
+            record.sudo().activity_schedule(
+                "mail.mail_activity_data_warning", user_id=user.id, summary=summary, note=note
+            )
+
+    def action_open_environments(self):
+        """Open the environments of the project."""
+        return self._open("odooops.environment", "kanban,list,form")
+
+    def action_open_releases(self):
+        """Open the releases of the project."""
+        return self._open("odooops.release", "list,form")
+
+    def _open(self, model, modes):
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.name,
+            "res_model": model,
+            "view_mode": modes,
+            "domain": list(Domain("project_id", "=", self.id)),
+            "context": {"default_project_id": self.id},
+        }

@@ -1,0 +1,58 @@
+from datetime import timedelta
+
+from odoo import api, fields, models
+
+_KEY_WARNING = timedelta(days=14)
+
+
+class ResUsers(models.Model):
+    _inherit = "res.users"
+
+    @api.model
+    def _create_service_user(self, name, login, group):
+        """Create a user without password who is in one service group only."""
+        domain = self.env.company.email and self.env.company.email.rpartition("@")[2] or "example.invalid"
+        return self.with_context(no_reset_password=True, mail_create_nosubscribe=True).create(
+            {
+                "name": name,
+                "login": login,
+                "email": f"{login}@{domain}".lower().replace(" ", "-"),
+                "group_ids": [fields.Command.set(self.env.ref(group).ids)],
+            }
+        )
+
+    @api.model
+    def _odooops_administrators(self):
+        """Return the people who look after the installation."""
+        group = self.env.ref("odooops_control.group_administrator")
+        return group.sudo().all_user_ids.filtered(lambda user: user.active and user._is_internal())
+
+    @api.model
+    def _cron_odooops_keys(self):
+        """Remind of service users' keys that expire within 14 days."""
+        soon = fields.Datetime.now() + _KEY_WARNING
+        for key in self.env["odooops.agent.key"].sudo().search([("revoked_at", "=", False)]):
+            newest = key.agent_id.key_ids.filtered(lambda one: not one.revoked_at)[:1]
+            if key == newest and key.expires_at <= soon and key.agent_id.active:
+                self._remind_of_key(key.agent_id, key.agent_id.name, key.expires_at)
+        for user in self.env.ref("odooops_control.group_ci").sudo().all_user_ids:
+            dates = [key.expiration_date for key in user.api_key_ids if key.expiration_date]
+            if dates and max(dates) <= soon:
+                self._remind_of_key(user.partner_id, user.name, max(dates))
+
+    @api.model
+    def _remind_of_key(self, record, name, expires_at):
+        kind = "odooops_control.mail_activity_key_expires"
+        for user in self._odooops_administrators():
+            if not record.activity_search([kind], user_id=user.id):
+                record.activity_schedule(
+                    kind,
+                    user_id=user.id,
+                    date_deadline=expires_at.date(),
+                    summary=self.env._("The key of %s expires", name),
+                    note=self.env._("Make a new key: old and new are valid side by side until then."),
+                )
+
+    def _odooops_project_ids(self):
+        """Return the ids of the projects this user is a member of, for record rules."""
+        return self.env["odooops.project.member"].sudo().search([("user_id", "=", self.id)]).project_id.ids

@@ -1,0 +1,2 @@
+from . import test_agent_routes
+from . import test_journey
