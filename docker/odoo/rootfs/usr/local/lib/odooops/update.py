@@ -1,6 +1,6 @@
 """Install and update modules, then judge the result, in one process: the one-off under the hold.
 
-`update.py --database DB [--update a,b] [--install c] [--baseline FILE] [--verify-only] [-- ODOO OPTIONS]`
+`update.py --database DB [--update a,b] [--install c] [--baseline FILE] [--verify-only] [--wait] [-- ODOO OPTIONS]`
 
 Does what `odoo -u … -i … --stop-after-init` does, but that command can exit 0 with errors logged and
 modules half updated. So the verdict follows at once, on the registry that is loaded anyway. The last line
@@ -12,6 +12,7 @@ normalised lines that a later run may take as its baseline.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -27,7 +28,10 @@ import verdict
 
 MODULE_NAMES = re.compile(r"\w{1,256}(,\w{1,256})*", re.ASCII)
 ABORTED = 128 + signal.SIGTERM
+# What Odoo logs after the exception that says why.
+FOLLOWS_FAILURE = "odoo.registry: Failed to load registry"
 _logger = logging.getLogger("odooops.update")
+_go = threading.Event()
 
 
 @dataclass
@@ -50,6 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--baseline", type=Path, help="error lines of the last green deployment, one a line")
     parser.add_argument("--admin-password-file", type=Path, help="the administrator's, when the database is new")
     parser.add_argument("--verify-only", action="store_true", help="change nothing; --update names modules to check")
+    parser.add_argument("--wait", action="store_true", help="load the code, then wait for SIGUSR1 before the database")
     parser.add_argument("odoo_options", nargs="*", help="more options for odoo, after --")
     return parser.parse_args(argv)
 
@@ -70,6 +75,8 @@ def run(options: argparse.Namespace) -> Verdict:
         configure(options)
         logging.getLogger().addHandler(errors_logged)
         load_server_wide_modules()
+        if options.wait:
+            wait_for_go()
         registry = update(options, found)
         logging.getLogger().removeHandler(errors_logged)
         if registry is not None:
@@ -78,8 +85,9 @@ def run(options: argparse.Namespace) -> Verdict:
         _logger.debug("update failed", exc_info=True)
         found.errors.append(f"The update failed: {verdict.describe(error)}")
         note_modules_left(options, found)
-    found.log_errors = sorted({verdict.normalise(line) for line in errors_logged.lines + findings})
-    found.errors += verdict.new_errors(findings + errors_logged.lines, baseline)
+    findings += [line for line in errors_logged.lines if line != FOLLOWS_FAILURE]
+    found.log_errors = sorted({verdict.normalise(line) for line in findings})
+    found.errors += verdict.new_errors(findings, baseline)
     found.errors += [f"Module {name} is left unfinished" for name in found.modules_left]
     found.ok = not found.errors
     return found
@@ -102,6 +110,12 @@ def load_server_wide_modules() -> None:
     from odoo.service import server
 
     server.load_server_wide_modules()
+
+
+def wait_for_go() -> None:
+    """Tell that the code is loaded and wait for SIGUSR1: a hold need not last while Python imports."""
+    print("ODOOOPS_READY", flush=True)
+    _go.wait()
 
 
 def update(options: argparse.Namespace, found: Verdict):
@@ -200,30 +214,30 @@ def note_modules_left(options: argparse.Namespace, found: Verdict) -> None:
         _logger.debug("modules' states can't be read", exc_info=True)
 
 
-def abort_on_sigterm(started: float) -> None:
+def listen_to_signals(started: float) -> None:
     """End at once on SIGTERM, even inside a long SQL statement, where Python's own handlers wait."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # process 1 ignores what it has no handler for
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: None)  # process 1 ignores what it has no handler for
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
 
-    def wait() -> None:
-        while os.read(read, 1)[0] != signal.SIGTERM:
-            continue
+    def listen() -> None:
+        while (number := os.read(read, 1)[0]) != signal.SIGTERM:
+            if number == signal.SIGUSR1:
+                _go.set()
         _cancel_statements()
         aborted = Verdict(errors=["The update was aborted"], seconds=round(time.monotonic() - started, 2))
         finish(aborted, ABORTED)
 
-    threading.Thread(target=wait, name="abort", daemon=True).start()
+    threading.Thread(target=listen, name="signals", daemon=True).start()
 
 
 def _cancel_statements() -> None:
     pool = getattr(sys.modules.get("odoo.sql_db"), "_Pool", None)
-    for connection, *_ in list(getattr(pool, "_connections", None) or []):
-        try:
+    for connection in list(getattr(pool, "_connections", ())):
+        with contextlib.suppress(Exception):  # closed meanwhile
             connection.cancel()
-        except Exception:  # noqa: BLE001 closed meanwhile
-            continue
 
 
 def finish(found: Verdict, code: int) -> None:
@@ -236,7 +250,7 @@ def finish(found: Verdict, code: int) -> None:
 
 def main(argv: list[str]) -> None:
     started = time.monotonic()
-    abort_on_sigterm(started)
+    listen_to_signals(started)
     found = run(parse(argv))
     found.seconds = round(time.monotonic() - started, 2)
     finish(found, 0 if found.ok else 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
+import sys
 import traceback
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -64,10 +66,9 @@ def describe(error: BaseException) -> str:
 
 
 def _addon_place(error: BaseException) -> str | None:
-    import odoo.addons
-
+    folders = list(getattr(sys.modules.get("odoo.addons"), "__path__", []))
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        for folder in odoo.addons.__path__:
+        for folder in folders:
             if frame.filename.startswith(f"{folder}/"):
                 return f"{Path(frame.filename).relative_to(folder)}, line {frame.lineno}"
     return None
@@ -112,7 +113,7 @@ def broken_views(env, modules: Collection[str]) -> list[str]:
             with env.cr.savepoint(flush=False):
                 view._check_xml()
         except Exception as error:  # noqa: BLE001 any failure to render is the finding
-            errors.append(sentence(f"View {view.xml_id or view.name} does not validate: {error}"))
+            errors.append(sentence(f"View {view.xml_id or view.name} does not validate: {html.unescape(str(error))}"))
     return errors
 
 
