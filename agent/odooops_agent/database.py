@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import psycopg2
 from psycopg2 import errors as pg
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import connection as Connection  # noqa: N812 (a class, by its lower-case name)
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL, Composable
 
@@ -146,7 +146,9 @@ class PostgresDatabase:
     def _ensure_role(self, cursor: Cursor, role: str, password: str) -> None:
         existing = _row(cursor, build.ROLE, (role,))
         if existing and any(existing):
-            raise Refused(f"The role {role} has rights that no environment's role may have; rename it or take them away.")
+            raise Refused(
+                f"The role {role} has rights that no environment's role may have; rename it or take them away."
+            )
         # Hashed here: a password in a statement would end up in the server's log.
         verifier = encrypt_password(password, role, scope=cursor.connection, algorithm="scram-sha-256")
         cursor.execute(build.write_role(role, verifier, bool(existing)))
@@ -160,7 +162,9 @@ class PostgresDatabase:
         with self._cursor() as cursor, self._lock(cursor, name):
             row = _row(cursor, build.DATABASE, (name,))
             if row and row[0] != owner:
-                raise Refused(f"There is a database {name} of {row[0]}'s already; choose another name for the environment's.")
+                raise Refused(
+                    f"There is a database {name} of {row[0]}'s already; choose another name for the environment's."
+                )
             if row is None:
                 cursor.execute(build.create_database(name, owner))
             with _transaction(cursor):
@@ -174,7 +178,9 @@ class PostgresDatabase:
             text = _comment(cursor, name)
             tag = build.owner_tag(text)
             if tag and tag.token > token:
-                raise LeaseLost(f"{name} carries the newer token {tag.token}; another worker owns it, so nothing was touched.")
+                raise LeaseLost(
+                    f"{name} carries the newer token {tag.token}; another worker owns it, so nothing was touched."
+                )
             kept = {**build.read_comment(text), "environment": environment_uuid, "token": token}
             cursor.execute(build.comment(name, build.write_comment(kept)))
 
@@ -195,7 +201,9 @@ class PostgresDatabase:
                 self._shut_out(cursor, name, keep=(_me(cursor), upgrade))
             others = {role for role in _may_connect(cursor, name) if role not in (_me(cursor), upgrade)}
             if others:
-                raise Permanent(f"CONNECT on {name} was given to {', '.join(sorted(others))} by another role; revoke it there.")
+                raise Permanent(
+                    f"CONNECT on {name} was given to {', '.join(sorted(others))} by another role; revoke it there."
+                )
             self._evict(cursor, name)
 
     def unfence(self, name: str, app: str) -> None:
@@ -290,8 +298,8 @@ class PostgresDatabase:
                 cursor.execute(build.rename(snapshot, live))
             elif there != {live, aside}:
                 raise Permanent(
-                    f"{live} can't be swapped: of {live}, {snapshot} and {aside} only {', '.join(sorted(there)) or 'none'} "
-                    "exists; restore it from a backup."
+                    f"{live} can't be swapped, because of {live}, {snapshot} and {aside} only "
+                    f"{', '.join(sorted(there)) or 'none'} exists; restore it from a backup."
                 )
             cursor.execute(build.allow_connections(live, True))
 
@@ -479,7 +487,9 @@ def _explained() -> Iterator[None]:
     except pg.QueryCanceled as error:
         raise Retryable(f"PostgreSQL took too long ({_first_line(error)}); see what it is busy with.") from error
     except AWAY as error:
-        raise Retryable(f"PostgreSQL does not answer ({_first_line(error)}); see that it is up and lets the agent in.") from error
+        raise Retryable(
+            f"PostgreSQL does not answer ({_first_line(error)}); see that it is up and lets the agent in."
+        ) from error
     except pg.InsufficientPrivilege as error:
         raise Permanent(
             f"The agent's role may not do this ({_first_line(error)}); run `odooops-agent doctor` for what it lacks.",

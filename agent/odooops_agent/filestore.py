@@ -1,4 +1,4 @@
-"""An environment's directory on the droplet: `<data root>/<project>/<code>/{filestore,sessions,snapshots}` and odoo.conf.
+"""An environment's directory on the droplet, `<data root>/<project>/<code>`: filestore, sessions, snapshots, odoo.conf.
 
 Its containers write below `filestore/` and `sessions/`, and what they write is not to be trusted: every step down is
 taken from an open directory and follows no symlink, so no path made there can lead the agent elsewhere.
@@ -111,8 +111,10 @@ class LocalFilestore:
                     _set_aside(filestore, database, target)
                 os.rename(COMPLETE, database, src_dir_fd=target, dst_dir_fd=filestore)
                 os.fsync(filestore)
-            elif not _there(target, ASIDE) and not _there(filestore, database):
-                raise Permanent(f"The snapshot {token} of {environment}'s files is not whole; restore them from a backup.")
+            elif _there(target, PART) or not _there(filestore, database):
+                raise Permanent(
+                    f"The snapshot {token} of {environment}'s files is not whole; restore them from a backup."
+                )
             for name in os.listdir(target):
                 if name.startswith(ASIDE):
                     _remove(target, name)
@@ -228,7 +230,7 @@ def _link(parent: int, name: str, target: int) -> None:
                     with _directory(target, entry.name) as below:
                         _link(source, entry.name, below)
                 else:
-                    raise Refused(f"The filestore holds {entry.name!r}, which is no file or folder; remove it, then deploy again.")
+                    raise Refused(f"The filestore holds {entry.name!r}, which is no file or folder; remove it.")
 
 
 @contextmanager
@@ -240,9 +242,13 @@ def _explained() -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Refused(f"{error.filename!r} is a symlink or file where the agent's directory should be; remove it.") from error
+            raise Refused(
+                f"{error.filename!r} is a symlink or file where the agent's directory should be; remove it."
+            ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Permanent("The droplet's disk is full; free some of it.", code="disk_full") from error
         if error.errno == errno.EXDEV:
             raise Permanent("filestore and snapshots are on different mounts; put the data root on one.") from error
-        raise Permanent(f"The agent can't work on the environment's files ({error}); run `odooops-agent doctor`.") from error
+        raise Permanent(
+            f"The agent can't work on the environment's files ({error}); run `odooops-agent doctor`."
+        ) from error

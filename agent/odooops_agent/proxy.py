@@ -70,7 +70,8 @@ class AdminSocket:
             return Answer(response.status, response.getheader("Etag") or "", _decode(response.read()))
         except (OSError, http.client.HTTPException) as error:
             raise Retryable(
-                f"Caddy's admin socket {self.path} does not answer ({error}); start the proxy's container and share its socket."
+                f"Caddy's admin socket {self.path} does not answer ({error}); "
+                "start the proxy's container and share its socket."
             ) from error
         finally:
             connection.close()
@@ -159,7 +160,7 @@ class CaddyProxy:
     def version(self) -> str:
         """Return what Caddy tells of itself: the release when it was built with one, else the Go it was built by."""
         text = str(self._admin.call("GET", "/metrics").body)
-        found = re.search(r'go_build_info\{[^}]*version="(v[^"]+)"', text) or re.search(r'go_info\{version="([^"]+)"', text)
+        found = re.search(r'go_(?:build_)?info\{[^}]*version="((?:v|go)[^"]+)"', text)
         return found.group(1) if found else "unknown"
 
     def _point(self, environment: str, alias: str) -> None:
@@ -180,7 +181,9 @@ class CaddyProxy:
     def _server_config(self) -> Answer:
         answer = self._admin.call("GET", self._server)
         if answer.status != 200 or not isinstance(answer.body, dict):
-            raise Permanent(f"Caddy has no server at {self._server}; start it with the configuration that ships with OdooOps.")
+            raise Permanent(
+                f"Caddy has no server at {self._server}; start it with the configuration that ships with OdooOps."
+            )
         return answer
 
     def _wanted(self, current: Any, routes: Iterable[Route]) -> Any:
@@ -213,7 +216,9 @@ class CaddyProxy:
                     yield
                     return
             if time.monotonic() >= deadline:
-                raise Retryable(f"Caddy's configuration can't change while {', '.join(held)} is held; try again after its deploy.")
+                raise Retryable(
+                    f"Caddy's configuration can't change while {', '.join(held)} is held; try again after its deploy."
+                )
             time.sleep(POLL_SECONDS)
 
     def _held_by_others(self, name: str) -> list[str]:

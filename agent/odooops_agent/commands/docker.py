@@ -73,7 +73,9 @@ def _bind(mount: Mount, data_root: Path) -> dict[str, Any]:
     source = Path(mount.source)
     inside = source.is_absolute() and source.resolve() == source and source.is_relative_to(data_root.resolve())
     if not inside or source == data_root.resolve():
-        raise Refused(f"{mount.source} is not a directory of an environment under {data_root}; no container may mount it.")
+        raise Refused(
+            f"{mount.source} is not a directory of an environment under {data_root}; no container may mount it."
+        )
     # A mount rather than a bind: Docker refuses a missing source instead of making it as root.
     return {"Type": "bind", "Source": str(source), "Target": mount.target, "ReadOnly": mount.read_only}
 

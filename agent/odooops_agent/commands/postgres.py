@@ -147,7 +147,9 @@ def choose_strategy(size_bytes: int, server: int) -> str:
 
 def allow_connections(database: str, allowed: bool) -> Composable:
     """Open or close a database; closing it ends no session."""
-    return SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(Identifier(database), SQL("true" if allowed else "false"))
+    return SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+        Identifier(database), SQL("true" if allowed else "false")
+    )
 
 
 def rename(database: str, new: str) -> Composable:
@@ -263,6 +265,6 @@ def owner_tag(text: str | None) -> OwnerTag | None:
 def named(sessions: Iterable[Session]) -> str:
     """Tell sessions to a person: who, with what, from where."""
     return "; ".join(
-        f"{each.role} ({each.application or 'no application name'}, {each.client or 'no address shown'}, pid {each.pid})"
+        f"{each.role} ({each.application or 'unnamed'}, {each.client or 'no address shown'}, pid {each.pid})"
         for each in sessions
     )

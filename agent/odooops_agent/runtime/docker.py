@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
@@ -24,7 +23,9 @@ from .streams import follow
 PULL_PROGRESS_SECONDS = 2.0
 REMOVAL_WAIT_SECONDS = 30.0
 STOP_GRACE_SECONDS = 10
-GONE = re.compile(r"manifest unknown|manifest for .* not found|not found: manifest|name unknown|repository .* not found|no such manifest", re.I)
+GONE = re.compile(
+    "manifest unknown|manifest for .* not found|not found: manifest|name unknown|repository .* not found", re.I
+)
 DENIED = re.compile(r"unauthorized|denied|no basic auth|authentication required", re.I)
 NO_ADDRESSES = re.compile(r"non-overlapping IPv4 address pool|all predefined address pools", re.I)
 
@@ -34,7 +35,7 @@ class DockerRuntime:
 
     def __init__(
         self,
-        client: docker.DockerClient,
+        client: Any,  # docker.DockerClient
         stack: str,
         data_root: Path,
         targets: Targets,
@@ -112,7 +113,9 @@ class DockerRuntime:
     def reconnect_proxy(self) -> None:
         """Connect the proxy to every environment's network of the stack again."""
         with _explained():
-            for network in self._api.networks(filters={"label": [f"odooops.stack={self._stack}", "odooops.environment"]}):
+            for network in self._api.networks(
+                filters={"label": [f"odooops.stack={self._stack}", "odooops.environment"]}
+            ):
                 self._connect(network["Name"])
 
     def _create_network(self, name: str, labels: Mapping[str, str]) -> None:
@@ -134,7 +137,9 @@ class DockerRuntime:
             try:
                 self._api.connect_container_to_network(name, network)
             except NotFound as error:
-                raise Retryable(f"The container {name} is not there to join {network}; start the stack's services.") from error
+                raise Retryable(
+                    f"The container {name} is not there to join {network}; start the stack's services."
+                ) from error
             except APIError as error:
                 # A stopped container is not listed as present although it is connected.
                 if "already exists" not in str(error):
@@ -230,7 +235,9 @@ class DockerRuntime:
     def _own(self, existing: Any, name: str) -> Any:
         config = existing["Config"]
         if config["Labels"].get("odooops.stack") != self._stack:
-            raise Permanent(f"The container {name} is not of this stack ({self._stack}); rename it or choose another stack name.")
+            raise Permanent(
+                f"The container {name} is not of this stack ({self._stack}); rename it or choose another stack name."
+            )
         return config
 
     def _remove(self, name: str) -> None:
@@ -261,10 +268,16 @@ def _container(listed: Mapping[str, Any]) -> Container:
 
 def _pull_failure(image: str, reason: str) -> AgentError:
     if DENIED.search(reason):
-        return Permanent(f"The registry refuses {image} to this droplet; log in again (docker login).", code="registry_denied")
+        return Permanent(
+            f"The registry refuses {image} to this droplet; log in again (docker login).", code="registry_denied"
+        )
     if GONE.search(reason):
-        return Permanent(f"The registry no longer has {image}; build and register the release again.", code="image_gone")
-    return Retryable(f"The registry did not give {image} ({reason.strip()[:300]}); see that it is up.", code="registry_away")
+        return Permanent(
+            f"The registry no longer has {image}; build and register the release again.", code="image_gone"
+        )
+    return Retryable(
+        f"The registry did not give {image} ({reason.strip()[:300]}); see that it is up.", code="registry_away"
+    )
 
 
 @contextmanager
@@ -275,7 +288,9 @@ def _explained() -> Iterator[None]:
     except APIError as error:
         reason = str(error.explanation or error)
         if "no space left" in reason:
-            raise Permanent("The droplet's disk is full; free some of it (docker image prune).", code="disk_full") from error
+            raise Permanent(
+                "The droplet's disk is full; free some of it (docker image prune).", code="disk_full"
+            ) from error
         if error.is_server_error():
             raise Retryable(f"Docker could not do it ({reason}); try again.") from error
         raise Permanent(f"Docker refused: {reason}") from error

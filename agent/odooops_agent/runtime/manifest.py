@@ -37,7 +37,9 @@ def parse(text: bytes, image: str) -> ImageManifest:
     try:
         value: Mapping[str, Any] = json.loads(text)
         if value.get("schema") != SCHEMA:
-            raise Permanent(f"{image} has a manifest of schema {value.get('schema')}; update the agent.", code="no_manifest")
+            raise Permanent(
+                f"{image} has a manifest of schema {value.get('schema')}; update the agent.", code="no_manifest"
+            )
         return ImageManifest(
             series=str(value["series"]),
             commit_sha=str(value["commit_sha"]),
@@ -47,7 +49,9 @@ def parse(text: bytes, image: str) -> ImageManifest:
             addons={str(name): _addon(addon) for name, addon in value["addons"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Permanent(f"The manifest of {image} can't be read ({error!r}); build the image again.", code="no_manifest") from error
+        raise Permanent(
+            f"The manifest of {image} can't be read ({error!r}); build the image again.", code="no_manifest"
+        ) from error
 
 
 def _addon(value: Mapping[str, Any]) -> Addon:

@@ -59,7 +59,7 @@ def _next(
             raise CancelledError("The operation was called off while its container ran; it has been stopped.")
         if time.monotonic() >= deadline:
             raise Permanent(
-                f"It did not end within {timeout_seconds:.0f} s; look at its last lines, then allow more time or mend it.",
+                f"It did not end within {timeout_seconds:.0f} s; read its last lines, then mend it or allow more.",
                 code="timed_out",
             )
         try:
@@ -78,7 +78,7 @@ def _read_aside(chunks: Iterator[bytes]) -> queue.Queue[bytes | BaseException | 
         try:
             for chunk in chunks:
                 arrived.put(chunk)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (raised again where it is waited for)
             arrived.put(error)
         else:
             arrived.put(None)
