@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +18,7 @@ CADDY = "caddy:2"
 REGISTRY = "registry:2"
 POSTGRES = "postgres:16"
 POSTGRES_FROM_DEBIAN = "postgres:15"
+ALL = (DEBIAN, ODOO, CADDY, REGISTRY, POSTGRES, POSTGRES_FROM_DEBIAN)
 REGISTRY_WAIT_SECONDS = 15
 # What the stand-in of an image unpacks, from debs.lock.
 DEBS = {
@@ -35,8 +37,18 @@ class Outcome:
     name: str
     how: str
 
-    def __str__(self):
-        return f"{self.name} {self.how}"
+def ensure_all(tell):
+    """Make every base image be there; return a sentence about them."""
+    outcomes = [ensure(DEBIAN, tell)]
+    # The two that take long run side by side: one mostly compresses, the other mostly waits.
+    with ThreadPoolExecutor(2) as pool:
+        rest = [pool.submit(ensure, name, tell) for name in (ODOO, CADDY, REGISTRY)]
+        rest.insert(1, pool.submit(ensure_postgres, tell))
+        outcomes += [future.result() for future in rest]
+    by_how = {}
+    for outcome in outcomes:
+        by_how.setdefault(outcome.how, []).append(outcome.name)
+    return "; ".join(f"{', '.join(names)} {how}" for how, names in by_how.items())
 
 
 def ensure_postgres(tell):
@@ -54,13 +66,13 @@ def ensure(name, tell):
     """
     made_of = engine.image_label(name, build.INPUTS_LABEL)
     if made_of == "":
-        return Outcome(name, "is here")
+        return Outcome(name, "here")
     if made_of is None and registry_answers():
         _pull(name)
         return Outcome(name, "pulled")
     inputs = _inputs(name)
     if made_of == inputs:
-        return Outcome(name, "is here, from Debian's packages")
+        return Outcome(name, "here, built from Debian's packages")
     _build_debian(inputs) if name == DEBIAN else _build_stand_in(name, inputs, tell)
     return Outcome(name, "built from Debian's packages")
 

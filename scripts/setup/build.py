@@ -14,6 +14,8 @@ from . import apt, engine, paths, shell
 from .errors import SetupError
 
 INPUTS_LABEL = "odooops.inputs"
+# As in .dockerignore: what tools leave behind is in no image.
+_IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 _SECRET_MOUNT = "/run/secrets"
 _IN_A_BUILD = {
     "PIP_CONFIG_FILE": f"{_SECRET_MOUNT}/pip_conf",
@@ -35,7 +37,11 @@ def build(name, dockerfile, context, *, inputs="", labels=None, args=None, log=N
     argv = ["build", "--progress=plain", "--file", dockerfile, "--tag", name]
     argv += [f"--label={key}={value}" for key, value in labels.items() if value]
     argv += [f"--build-arg={key}={value}" for key, value in (args or {}).items()]
+    before = engine.image(name)
     engine.docker(*argv, *secret_options(), context, log=log or f"build-{Path(context).name}.log")
+    if before and before["Id"] != engine.image(name)["Id"]:
+        # The old one has no name any more; one that a container still uses stays.
+        shell.answers([engine.client(), "image", "rm", before["Id"]])
 
 
 def is_current(name, inputs):
@@ -123,5 +129,5 @@ def _apt_settings():
 def _files(part):
     if part.is_file():
         return [part]
-    wanted = (path for path in part.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    wanted = (path for path in part.rglob("*") if path.is_file() and _IGNORED.isdisjoint(path.parts))
     return sorted(wanted)

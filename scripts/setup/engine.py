@@ -1,8 +1,10 @@
 """Docker Engine and Compose: find the ones that answer, else install and start them."""
 
+import fcntl
 import json
-import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -84,7 +86,7 @@ def ensure_compose(tell):
         (deb,) = apt.download(apt.locked("docker-compose"), tell)
         unpacked = paths.BUILD / "docker-compose"
         shell.run(["dpkg-deb", "-x", deb, unpacked])
-        (binary,) = [path for path in unpacked.rglob("docker-compose") if path.is_file() and os.access(path, os.X_OK)]
+        binary = next(path for path in unpacked.rglob("cli-plugins/docker-compose"))
         shutil.copy2(binary, paths.TOOLS / "docker-compose")
         shutil.rmtree(unpacked)
     return shell.run([*compose_argv(), "version", "--short"]).strip()
@@ -96,6 +98,23 @@ def compose_argv():
     if own.exists():
         return [str(own)]
     return [client(), "compose"] if shell.answers([client(), "compose", "version"]) else []
+
+
+def bridge_address():
+    """Return the host's address on Docker's default bridge."""
+    (network,) = json.loads(docker("network", "inspect", "bridge"))
+    for config in network["IPAM"]["Config"]:
+        if "Gateway" in config and ":" not in config["Gateway"]:
+            return config["Gateway"]
+    return _interface_address(network["Options"]["com.docker.network.bridge.name"])
+
+
+def _interface_address(name):
+    """Ask the kernel: Docker Engine does not always tell its default bridge's gateway."""
+    get_address = 0x8915  # SIOCGIFADDR
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        answer = fcntl.ioctl(any_socket, get_address, struct.pack("256s", name.encode()[:15]))
+    return socket.inet_ntoa(answer[20:24])
 
 
 def image(name):

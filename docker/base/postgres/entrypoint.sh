@@ -6,6 +6,12 @@ set -euo pipefail
 if [[ "${1:-postgres}" == -* ]]; then
     set -- postgres "$@"
 fi
+# Read as root: a secret's file may be readable by nobody else.
+if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
+    POSTGRES_PASSWORD=$(<"$POSTGRES_PASSWORD_FILE")
+    export POSTGRES_PASSWORD
+    unset POSTGRES_PASSWORD_FILE
+fi
 if [[ "$1" == postgres && "$(id -u)" == 0 ]]; then
     install -d -o postgres -g postgres -m 0700 "$PGDATA"
     exec setpriv --reuid=postgres --regid=postgres --init-groups "$BASH_SOURCE" "$@"
@@ -13,9 +19,6 @@ fi
 
 make_cluster() {
     local password=${POSTGRES_PASSWORD:-}
-    if [[ -n "${POSTGRES_PASSWORD_FILE:-}" ]]; then
-        password=$(<"$POSTGRES_PASSWORD_FILE")
-    fi
     if [[ -z "$password" ]]; then
         echo "Set POSTGRES_PASSWORD or POSTGRES_PASSWORD_FILE: a superuser without a password is not made." >&2
         exit 1
@@ -52,4 +55,5 @@ if [[ "$1" == postgres ]]; then
     fi
     set -- "$@" -c listen_addresses='*'
 fi
+unset POSTGRES_PASSWORD ODOOOPS_ROLE_PASSWORD
 exec "$@"

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Bring a fresh Debian 12 or Ubuntu machine to where Python can do the rest: a few packages, when missing, and
+# a virtual environment in .run/venv. Its second run does nothing. Run as root (make uses sudo where needed).
+# Usage: bootstrap.sh [dev]   "dev" adds what tests and lint need.
+set -eu
+cd "$(dirname "$0")/../.."
+state=${ODOOOPS_STATE_FOLDER:-.run}
+venv=$state/venv
+requirements="scripts/setup/requirements.txt"
+if [ "${1:-}" = dev ]; then
+    requirements="$requirements scripts/setup/requirements-dev.txt"
+fi
+mkdir -p "$state/log"
+log=$state/log/bootstrap.log
+
+say() { printf '    %s\n' "$*"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+
+# The first Python that is new enough and can make virtual environments.
+find_python() {
+    for python in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+        if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$python"
+            return
+        fi
+    done
+}
+
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need git git
+need curl curl
+[ -s /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
+[ -n "$(find_python)" ] || missing="$missing python3 python3-venv"
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null || die "Please install:$missing (this machine has no apt-get)."
+    [ "$(id -u)" = 0 ] || die "Installing$missing needs root: run make as root or with sudo."
+    say "installing$missing"
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 \
+        || { tail -n 20 "$log" >&2; die "apt-get could not install:$missing."; }
+fi
+python=$(find_python)
+[ -n "$python" ] || die "Python 3.11 or newer with venv is needed; this machine's python3 is older: install python3.11-venv."
+
+wanted=$(cat $requirements | sha256sum | cut -d' ' -f1)
+for have in "$venv"/requirements-*; do
+    if [ "$have" = "$venv/requirements-$wanted" ]; then
+        exit 0
+    fi
+done
+# A folder that was moved or copied has scripts of the old place: make it anew.
+"$venv/bin/python" -c '' 2>/dev/null || { rm -rf "$venv"; "$python" -m venv "$venv"; }
+say "installing Python packages into $venv"
+# One install at a time puts both lists into one resolution.
+list=$(for file in $requirements; do printf ' -r %s' "$file"; done)
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check $list >"$log" 2>&1 \
+    || { tail -n 20 "$log" >&2; die "pip could not install the Python packages; the lines above say why."; }
+: >"$venv/requirements-$wanted"
+if [ "${1:-}" = dev ]; then
+    : >"$venv/requirements-$(sha256sum <scripts/setup/requirements.txt | cut -d' ' -f1)"
+fi
