@@ -29,7 +29,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--secret", action="append", default=[], metavar="NAME=FILE", help=f"a build secret: {', '.join(image.SECRETS)}"
     )
     parser.add_argument("--network", help="Docker's network for the steps of the build")
-    parser.add_argument("--allow-dirty", action="store_true", help="take what is not committed too; never for a release")
+    parser.add_argument("--allow-dirty", action="store_true", help="take what is not committed too; for trying things")
     parser.add_argument("--rebuild", action="store_true", help="build even if the registry has this commit")
     parser.add_argument("--no-push", action="store_true", help="leave the image on this machine")
     parser.add_argument("--context", type=Path, help="keep the build context in this folder")
@@ -77,10 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     try:
         options = options_from(arguments)
-        if arguments.context_only:
-            result = context_only(options)
-        else:
-            result = image.build(options)
+        result = context_only(options) if arguments.context_only else image.build(options)
     except Refused as refused:
         for error in refused.errors:
             print(error, file=sys.stderr)

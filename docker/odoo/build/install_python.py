@@ -35,7 +35,7 @@ def pip_environment() -> dict[str, str]:
 def pip_install(*arguments: str) -> str | None:
     """Run pip; return None, or its last error line."""
     argv = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--root-user-action=ignore"]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [*argv, "--disable-pip-version-check", *arguments],
         env=pip_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )
@@ -69,7 +69,7 @@ def install_external(needs: check_dependencies.Needs) -> list[str]:
 
 def odoo_problem() -> str | None:
     """Return how what was installed broke Odoo itself, if it did."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", "import odoo.http, odoo.service.server"],
         capture_output=True, text=True, check=False,
     )

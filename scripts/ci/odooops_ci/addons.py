@@ -99,27 +99,29 @@ def _find(tree: Tree, errors: list[str]) -> Iterator[Addon]:
 def _candidates(tree: Tree, ignored: set[str], errors: list[str]) -> Iterator[tuple[str, str]]:
     """Yield (place, real folder) of what looks like an addon; links first, as somebody chose them."""
     for link in sorted(tree.links):
-        if not _is_searched(link, ignored) or _inside_addon(tree, link):
-            continue
-        try:
-            target = tree.follow(link)
-        except Refused as refused:
-            errors += refused.errors
-            continue
-        if target not in tree.folders:
-            continue
-        if _is_addon(tree, target):
-            yield link, target
-            continue
-        if link.startswith(f"{OCA_SELECTED}/"):
-            errors.append(f"{link} leads to {target}, which is no addon: it has no {MANIFEST}.")
-        for subfolder in tree.subfolders(target):
-            if _is_addon(tree, subfolder):
-                yield f"{link}/{PurePosixPath(subfolder).name}", subfolder
+        if _is_searched(link, ignored) and not _inside_addon(tree, link):
+            try:
+                yield from _linked(tree, link)
+            except Refused as refused:
+                errors += refused.errors
     for file in sorted(tree.files):
         folder, _, name = file.rpartition("/")
         if name == MANIFEST and folder and _is_searched(folder, ignored) and not _inside_addon(tree, folder):
             yield folder, folder
+
+
+def _linked(tree: Tree, link: str) -> Iterator[tuple[str, str]]:
+    target = tree.follow(link)
+    if target not in tree.folders:
+        return
+    if _is_addon(tree, target):
+        yield link, target
+        return
+    if link.startswith(f"{OCA_SELECTED}/"):
+        raise Refused(f"{link} leads to {target}, which is no addon: it has no {MANIFEST}.")
+    for subfolder in tree.subfolders(target):
+        if _is_addon(tree, subfolder):
+            yield f"{link}/{PurePosixPath(subfolder).name}", subfolder
 
 
 def _is_addon(tree: Tree, folder: str) -> bool:
@@ -232,10 +234,12 @@ def allowed_names(path: Path) -> frozenset[str]:
     modules = content.get("modules") if isinstance(content, dict) else content
     if isinstance(modules, dict):
         return frozenset(map(str, modules))
-    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in modules or []]
-    if not isinstance(modules, (list, type(None))) or not all(isinstance(name, str) for name in names):
+    entries = modules if isinstance(modules, list) else [None] if modules else []
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    known = frozenset(name for name in names if isinstance(name, str))
+    if len(known) < len(set(map(str, names))):
         raise Refused(f"{ALLOWLIST} must have a list 'modules', each with a 'name'.")
-    return frozenset(names)
+    return known
 
 
 def _unselected(tree: Tree, addons: Iterable[Addon]) -> dict[str, str]:

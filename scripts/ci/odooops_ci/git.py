@@ -45,6 +45,12 @@ def head_commit(folder: Path) -> str:
     return run(folder, "rev-parse", "--verify", "HEAD^{commit}").strip()
 
 
+def author_and_subject(folder: Path) -> tuple[str, str]:
+    """Return the author's address and the first line of HEAD: nobody may approve a commit of their own."""
+    email, _, subject = run(folder, "log", "-1", "--format=%ae%x00%s").strip("\n").partition("\0")
+    return email, subject[:200]
+
+
 def commit_of(folder: Path, ref: str) -> str | None:
     """Return the commit that a ref names here, or None: a CI checkout need not have its branch."""
     try:

@@ -49,6 +49,8 @@ class Contents:
     """What a checkout brings into the image."""
 
     commit_sha: str
+    author_email: str
+    message: str
     submodules: Mapping[str, str]
     selection: addons.Selection
     needs: requirements.Needs
@@ -119,7 +121,8 @@ def read_repository(options: Options) -> Contents:
     submodules = dict(checkout.submodules)
     if options.enterprise and git.is_checkout(options.enterprise):
         submodules["enterprise"] = git.head_commit(options.enterprise)
-    return Contents(commit_sha, submodules, selection, needs)
+    author_email, message = git.author_and_subject(options.source)
+    return Contents(commit_sha, author_email, message, submodules, selection, needs)
 
 
 def write_context(folder: Path, options: Options, contents: Contents, base_digest: str | None = None) -> None:
@@ -127,6 +130,8 @@ def write_context(folder: Path, options: Options, contents: Contents, base_diges
         "base_image": options.base_image,
         "base_digest": base_digest,
         "commit_sha": contents.commit_sha,
+        "author_email": contents.author_email,
+        "message": contents.message,
         "submodules": contents.submodules,
     }
     context.write(folder, contents.selection, contents.needs, facts)
@@ -141,9 +146,23 @@ def pin_base(base_image: str) -> tuple[str, str | None]:
     if facts is None:
         run(docker.pull(base_image))
         facts = inspect(base_image) or {}
+    digest = digest_in(facts, repository_of(base_image))
+    return (f"{repository_of(base_image)}@{digest}", digest) if digest else (base_image, None)
+
+
+def repository_of(image: str) -> str:
+    """Return an image's name without tag and digest; a colon before the last slash is a port."""
+    path, slash, last = image.partition("@")[0].rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
+
+
+def digest_in(facts: Mapping[str, list[str]], repository: str) -> str | None:
+    """Return the digest that the registry of `repository` gave an image, from what `inspect` tells."""
     for reference in facts.get("RepoDigests") or []:
-        return reference, reference.partition("@")[2]
-    return base_image, None
+        name, _, digest = reference.partition("@")
+        if name == repository:
+            return digest
+    return None
 
 
 def find_pushed(name: str) -> str | None:
@@ -162,16 +181,15 @@ def run_build(options: Options, folder: Path, name: str, base_image: str, commit
     argv = docker.build(
         folder, tag=name, base_image=base_image, secrets=options.secrets, labels=labels, network=options.network
     )
-    process = subprocess.Popen(
+    lines = []
+    with subprocess.Popen(
         argv, env=docker.environment(os.environ), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         errors="replace",
-    )  # fmt: skip
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        print(line, end="", file=sys.stderr, flush=True)
-        lines.append(line.strip())
-    if process.wait():
+    ) as process:  # fmt: skip
+        for line in process.stdout or ():
+            print(line, end="", file=sys.stderr, flush=True)
+            lines.append(line.strip())
+    if process.returncode:
         raise Refused(build_errors(lines))
 
 
@@ -190,10 +208,8 @@ def push(options: Options, name: str) -> str:
         run(docker.tag(name, f"{options.repository}:{tag}"))
         run(docker.push(f"{options.repository}:{tag}"))
     run(docker.push(name))
-    for reference in (inspect(name) or {}).get("RepoDigests") or []:
-        repository, _, digest = reference.partition("@")
-        if repository == options.repository:
-            return digest
+    if digest := digest_in(inspect(name) or {}, options.repository):
+        return digest
     raise Refused(f"{name} was pushed and Docker does not tell its digest: push it again.")
 
 

@@ -9,12 +9,15 @@ from .errors import InvalidInput
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # v1.4.1, v19.0.1.2.0 and v1.4.1-rc1 alike.
-TAG = re.compile(r"v[0-9]+(\.[0-9]+){1,5}(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?")
-BRANCH = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._/-]{0,199}")
+TAG = re.compile(r"v[0-9]{1,6}(\.[0-9]{1,6}){0,5}(-[0-9A-Za-z][0-9A-Za-z.-]{0,30})?")
+BRANCH = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/-]{0,100}")
 PROJECT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 ENVIRONMENT = re.compile(r"([a-z][a-z0-9-]{0,30}/)?[a-z][a-z0-9-]{0,20}")
 # host[:port]/path, as Docker has it, without tag or digest.
-REPOSITORY = re.compile(r"([a-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*")
+REPOSITORY = re.compile(
+    r"([a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?(:[0-9]{1,5})?/)?"
+    r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*){0,6}"
+)
 BASE_IMAGE = re.compile(rf"{REPOSITORY.pattern}(:[0-9A-Za-z_][0-9A-Za-z._-]{{0,127}})?(@{DIGEST.pattern})?")
 IMAGE_TAG = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,127}")
 DEBIAN_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[0-9A-Za-z.+~:-]+)?")

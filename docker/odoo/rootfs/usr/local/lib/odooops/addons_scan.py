@@ -20,7 +20,7 @@ UNHASHED_FOLDERS = frozenset(
 UNHASHED_SUFFIXES = frozenset({".pyc", ".pyo", ".rst", ".md", ".pot"})
 
 
-class InvalidAddon(ValueError):
+class InvalidAddonError(ValueError):
     """An addon can't be used; the message is one sentence that names it."""
 
 
@@ -40,11 +40,11 @@ def read_manifest(folder: Path) -> dict[str, object]:
     try:
         manifest = ast.literal_eval((folder / "__manifest__.py").read_text(encoding="utf-8"))
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InvalidAddon(
+        raise InvalidAddonError(
             f"Addon {folder.name}: __manifest__.py is not a plain Python literal ({error})"
         ) from None
     if not isinstance(manifest, dict):
-        raise InvalidAddon(f"Addon {folder.name}: __manifest__.py holds no dictionary")
+        raise InvalidAddonError(f"Addon {folder.name}: __manifest__.py holds no dictionary")
     return manifest
 
 
@@ -69,7 +69,7 @@ def describe_addon(folder: Path, origin: str, series: str, *, with_hashes: bool)
     :param origin: "odoo", "enterprise", "oca" or "custom".
     :param with_hashes: hash the contents; without it `hash` is None and `i18n` empty (the agent
         decides by version for what Odoo S.A. ships, so that a nightly build is no update of all).
-    :raise InvalidAddon: manifest or version can't be used.
+    :raise InvalidAddonError: manifest or version can't be used.
     """
     manifest = read_manifest(folder)
     if not manifest.get("installable", True):
@@ -77,7 +77,7 @@ def describe_addon(folder: Path, origin: str, series: str, *, with_hashes: bool)
     try:
         version = adapt_version(str(manifest.get("version", "1.0")), series)
     except ValueError as error:
-        raise InvalidAddon(f"Addon {folder.name}: {error}") from None
+        raise InvalidAddonError(f"Addon {folder.name}: {error}") from None
     depends = list(_strings(manifest, "depends", folder.name))
     auto_install = manifest.get("auto_install", False)
     return {
@@ -96,7 +96,7 @@ def describe_addon(folder: Path, origin: str, series: str, *, with_hashes: bool)
 def _strings(manifest: dict[str, object], key: str, addon: str) -> Iterator[str]:
     value = manifest.get(key) or []
     if not isinstance(value, (list, tuple, set)) or not all(isinstance(item, str) for item in value):
-        raise InvalidAddon(f"Addon {addon}: {key!r} in __manifest__.py must be a list of names")
+        raise InvalidAddonError(f"Addon {addon}: {key!r} in __manifest__.py must be a list of names")
     yield from value
 
 

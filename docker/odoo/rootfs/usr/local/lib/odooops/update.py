@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> Verdict:
         logging.getLogger().removeHandler(errors_logged)
         if registry is not None:
             findings = judge(registry, options, found)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 it is the verdict
+    except (Exception, SystemExit) as error:  # whatever it is, it is the verdict
         _logger.debug("update failed", exc_info=True)
         found.errors.append(f"The update failed: {verdict.describe(error)}")
         note_modules_left(options, found)
@@ -210,7 +210,7 @@ def note_modules_left(options: argparse.Namespace, found: Verdict) -> None:
     try:
         with db_connect(options.database).cursor() as cr:
             found.modules_left = verdict.modules_left(cr)
-    except Exception:  # noqa: BLE001 no connection, or no Odoo in it: the first error said so
+    except Exception:  # no connection, or no Odoo in it: the first error said so
         _logger.debug("modules' states can't be read", exc_info=True)
 
 

@@ -161,15 +161,15 @@ def probe(env) -> tuple[str | None, str | None]:
 
 
 def _try(env, action) -> Exception | None:
-    class Undo(Exception):
+    class UndoError(Exception):
         pass
 
     try:
         with env.cr.savepoint():
             action()
             env.flush_all()
-            raise Undo
-    except Undo:
+            raise UndoError
+    except UndoError:
         return None
     except Exception as error:  # noqa: BLE001 any failure is the finding
         return error

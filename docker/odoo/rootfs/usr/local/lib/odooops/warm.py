@@ -105,13 +105,20 @@ def warm(
             sleep(PAUSE_SECONDS if answers[0].status else PAUSE_SECONDS * 5)
 
 
-def warm_websocket(host: str, port: int, deadline: float) -> bool | None:
-    """Make the websocket process load its registry; None where there is none."""
-    if not any(" gevent" in process.command for process in read_processes()):
-        return None
+def warm_websocket(
+    ask_page: Callable[[float], Answer], web_is_warm: Callable[[], bool], deadline: float
+) -> bool | None:
+    """Make the websocket process load its registry; None where there is none.
+
+    It is started right after the web workers, so once these are warm it is there or will never be.
+    """
     while time.monotonic() < deadline:
-        if ask(PAGE, host=host, port=port, timeout=max(1.0, deadline - time.monotonic())).status == 200:
-            return True
+        last_look = web_is_warm()
+        if any(" gevent" in process.command for process in read_processes()):
+            if ask_page(max(1.0, deadline - time.monotonic())).status == 200:
+                return True
+        elif last_look:
+            return None
         time.sleep(PAUSE_SECONDS)
     return False
 
@@ -125,13 +132,18 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=1) as beside:
-        websocket = beside.submit(warm_websocket, options.host, options.gevent_port, started + options.limit)
-        workers, warmed = warm(
+        web = beside.submit(
+            warm,
             lambda: ask(PAGE, host=options.host, port=options.port, timeout=options.limit),
             lambda: http_workers(read_processes()),
             limit_seconds=options.limit,
         )
-        reached = websocket.result()
+        reached = warm_websocket(
+            lambda timeout: ask(PAGE, host=options.host, port=options.gevent_port, timeout=timeout),
+            web.done,
+            started + options.limit,
+        )
+        workers, warmed = web.result()
     seconds = round(time.monotonic() - started, 2)
     print(json.dumps({"workers": workers, "warmed": warmed, "websocket": reached, "seconds": seconds}))
     return 0 if 0 < workers == warmed and reached is not False else 1

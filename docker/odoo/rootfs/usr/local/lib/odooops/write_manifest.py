@@ -10,8 +10,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from addons_scan import InvalidAddon, addon_folders, describe_addon
+from addons_scan import InvalidAddonError, addon_folders, describe_addon
 
 SCHEMA = 1
 UID = GID = 10019  # pinned, so that a filestore keeps its owner from image to image
@@ -19,7 +20,7 @@ ADDONS_ROOT = Path("/opt/odoo/addons")
 # The order of odoo.conf's addons_path: what is nearer to the customer wins.
 ORIGINS = ("custom", "oca", "enterprise")
 
-Addons = dict[str, dict[str, object]]
+Addons = dict[str, dict[str, Any]]
 
 
 def describe_odoo() -> dict[str, object]:
@@ -47,7 +48,7 @@ def describe_repository(root: Path, series: str) -> tuple[Addons, list[str]]:
         for folder in addon_folders(root / origin):
             try:
                 described = describe_addon(folder, origin, series, with_hashes=origin != "enterprise")
-            except InvalidAddon as error:
+            except InvalidAddonError as error:
                 errors.append(str(error))
                 continue
             if described is not None:
@@ -55,7 +56,7 @@ def describe_repository(root: Path, series: str) -> tuple[Addons, list[str]]:
     return addons, errors
 
 
-def find_errors(own: Addons, repository: Addons, build: dict[str, object]) -> list[str]:
+def find_errors(own: Addons, repository: Addons, build: dict[str, Any]) -> list[str]:
     """Return a sentence per addon that has the name of one of Odoo's or depends on one that is nowhere."""
     # Which of the two Odoo would load depends on how it was packaged, so neither is right.
     errors = [
@@ -64,13 +65,15 @@ def find_errors(own: Addons, repository: Addons, build: dict[str, object]) -> li
     ]
     known = own.keys() | repository.keys()
     for name, addon in sorted(repository.items()):
-        for dependency in addon["depends"]:
-            if dependency not in known:
-                errors.append(f"Addon {name} depends on {dependency}, which is {_whereabouts(dependency, build)}")
+        errors += [
+            f"Addon {name} depends on {dependency}, which is {_whereabouts(dependency, build)}"
+            for dependency in addon["depends"]
+            if dependency not in known
+        ]
     return errors
 
 
-def _whereabouts(dependency: str, build: dict[str, object]) -> str:
+def _whereabouts(dependency: str, build: dict[str, Any]) -> str:
     unselected = build.get("unselected") or {}
     if dependency in unselected:
         return (
@@ -80,7 +83,7 @@ def _whereabouts(dependency: str, build: dict[str, object]) -> str:
     return f"neither in the repository nor in {build.get('base_image') or 'Odoo'}"
 
 
-def compose(own: dict[str, object], repository: Addons, build: dict[str, object], root: Path) -> dict[str, object]:
+def compose(own: dict[str, Any], repository: Addons, build: dict[str, Any], root: Path) -> dict[str, object]:
     """Return the whole manifest (schema 1)."""
     used = {addon["origin"] for addon in repository.values()}
     return {
@@ -89,6 +92,8 @@ def compose(own: dict[str, object], repository: Addons, build: dict[str, object]
         "base_image": build.get("base_image"),
         "base_digest": build.get("base_digest"),
         "commit_sha": build["commit_sha"],
+        "author_email": build.get("author_email"),
+        "message": build.get("message"),
         "submodules": build.get("submodules") or {},
         "uid": UID,
         "gid": GID,

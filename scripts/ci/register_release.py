@@ -1,0 +1,71 @@
+"""Register an image that was built as a release, by its digest.
+
+    python scripts/ci/register_release.py --project demo --ref "$GITHUB_REF" --build build.json
+
+Reads what `build_image.py --output` wrote. The control plane comes from ODOOOPS_URL and ODOOOPS_API_KEY.
+Exit codes: 0 registered (or was already), 1 refused, 2 wrong input, 3 the control plane can't be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from odooops_ci import control, patterns
+from odooops_ci.errors import InvalidInput, Refused
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--ref", required=True, help="refs/heads/main, or refs/tags/v1.4.1")
+    parser.add_argument("--build", type=Path, required=True, help="the JSON that build_image.py wrote")
+    parser.add_argument("--checks", type=Path, help="a JSON file with the preflight's results")
+    return parser.parse_args(argv)
+
+
+def arguments_for(options: argparse.Namespace) -> dict[str, object]:
+    """Return the named arguments of `odooops.release.register`.
+
+    :raise InvalidInput: one of them is not of the form it must have.
+    """
+    build = read_json(options.build)
+    if not isinstance(build, dict):
+        raise InvalidInput(f"{options.build} holds no JSON object: name what build_image.py wrote.")
+    image, commit_sha = str(build.get("image")), str(build.get("commit_sha"))
+    repository, _, digest = image.partition("@")
+    patterns.require(patterns.REPOSITORY, repository, "an image repository", "registry.example.com/demo")
+    patterns.require(patterns.DIGEST, digest, "an image's digest (was it pushed?)", "sha256:9f86…")
+    return {
+        "project": patterns.require(patterns.PROJECT, options.project, "a project's code", "demo"),
+        "ref": patterns.require_ref(options.ref),
+        "commit_sha": patterns.require(patterns.COMMIT, commit_sha, "a commit", "40 hexadecimal digits"),
+        "image": image,
+        "manifest": build.get("manifest"),
+        "checks": read_json(options.checks) if options.checks else [],
+    }
+
+
+def read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} can't be read as JSON: {error}.") from None
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse(argv)
+    try:
+        arguments = arguments_for(options)
+        result = control.from_environment().call("odooops.release", "register", **arguments)
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return refused.exit_code
+    print(json.dumps(result, ensure_ascii=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
