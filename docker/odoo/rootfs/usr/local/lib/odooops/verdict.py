@@ -10,8 +10,6 @@ import traceback
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import psycopg2
-
 MAX_SENTENCE = 500  # characters; a view's error may quote the whole view
 # What differs from run to run, so that the same error compares equal: addresses, ids, times, counts.
 VARYING = (
@@ -144,6 +142,7 @@ def probe(env) -> tuple[str | None, str | None]:
     A rule of the customer's own may refuse a contact that has nothing but a name: that is a note, as
     long as a write works.
     """
+    import psycopg2
     from odoo.exceptions import UserError
 
     quiet = env(context=dict(env.context, tracking_disable=True, mail_create_nosubscribe=True, no_reset_password=True))
