@@ -27,9 +27,10 @@ _SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 
 
-def build(name, dockerfile, context, *, inputs="", labels=None, args=None, log=None):
+def build(name, dockerfile, context, *, target=None, inputs="", labels=None, args=None, log=None):
     """Build an image and tag it.
 
+    :param target: the Dockerfile's stage to stop at
     :param inputs: hash of what it was built from, kept as label to tell later whether it is up to date
     :param log: name of the log file in `.run/log`
     """
@@ -37,6 +38,7 @@ def build(name, dockerfile, context, *, inputs="", labels=None, args=None, log=N
     argv = ["build", "--progress=plain", "--file", dockerfile, "--tag", name]
     argv += [f"--label={key}={value}" for key, value in labels.items() if value]
     argv += [f"--build-arg={key}={value}" for key, value in (args or {}).items()]
+    argv += [f"--target={target}"] if target else []
     before = engine.image(name)
     engine.docker(*argv, *secret_options(), context, log=log or f"build-{Path(context).name}.log")
     if before and before["Id"] != engine.image(name)["Id"]:

@@ -6,7 +6,7 @@ import shutil
 from . import base_images, build, engine, paths
 from .errors import SetupError
 
-_KEPT = ("downloads", "venv", "tools", "apt", "ports.json", "log", "lock")
+_KEPT = ("downloads", "venv", "tools", "apt", "lint", "ports.json", "log", "lock")
 
 
 def published_ports(stack):

@@ -12,7 +12,6 @@ BUILD = STATE / "build"
 SECRETS = STATE / "secrets"
 TOOLS = STATE / "tools"
 DROPLET = STATE / "droplet"
-STAMPS = STATE / "stamps"
 
 
 def stack_name(state=STATE):
@@ -22,6 +21,6 @@ def stack_name(state=STATE):
 
 def make_folders():
     """Make the state folder and its parts; secrets are for their owner only."""
-    for folder in (DOWNLOADS, LOGS, BUILD, TOOLS, DROPLET, STAMPS):
+    for folder in (DOWNLOADS, LOGS, BUILD, TOOLS, DROPLET):
         folder.mkdir(parents=True, exist_ok=True)
     SECRETS.mkdir(parents=True, exist_ok=True, mode=0o700)

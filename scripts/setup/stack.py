@@ -12,7 +12,7 @@ import json
 import os
 from functools import cached_property
 
-from . import base_images, build, cleaning, console, engine, paths, ports, secret_files, settings, shell
+from . import base_images, build, cleaning, console, engine, paths, ports, project_images, secret_files, settings, shell
 from .errors import SetupError
 from .progress import Progress
 
@@ -167,13 +167,13 @@ class Stack:
 
     def ensure_image(self, part):
         """Build one of the project's images when what it is made of changed; return a word about it."""
-        base, inputs = project_image_inputs(part, self.images)
+        made_of = project_images.PARTS[part]
+        inputs = made_of.inputs()
         if build.is_current(self.images[part], inputs):
             return "is here"
-        labels = {"odooops.stack": self.name}
         build.build(
-            self.images[part], self.root / f"docker/{part}/Dockerfile", self.root, inputs=inputs, labels=labels,
-            args={"BASE_IMAGE": base}, log=f"build-{part}.log",
+            self.images[part], self.root / made_of.dockerfile, self.root, target=made_of.target, inputs=inputs,
+            labels={"odooops.stack": self.name}, args={"BASE_IMAGE": made_of.base}, log=f"build-{part}.log",
         )
         return "built"
 
@@ -219,15 +219,3 @@ class Stack:
         if state["Restarting"] or state["Status"] == "exited":
             return f"The console's container ends again and again; its last lines:\n{self.logs('control', 30)}"
         return None
-
-
-def project_image_inputs(part, images):
-    """Return the base image of a project image and the hash of all it is made of."""
-    root, bases = paths.ROOT, {"control": base_images.ODOO, "agent": base_images.DEBIAN, "test": images["control"]}
-    sources = {
-        "control": [root / "addons/odooops_control"],
-        "agent": [root / "agent", root / "setup.cfg", root / "pyproject.toml"],
-        "test": [],
-    }
-    base = bases[part]
-    return base, build.fingerprint(root / f"docker/{part}", *sources[part], (engine.image(base) or {"Id": ""})["Id"])
