@@ -39,20 +39,23 @@ class Timeline:
         now = time.monotonic()
         seconds = round(now - self._mark, 2) if timed else None
         self._mark = now
-        self.events.append(
-            Event(datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"), event, environment, tag, detail, seconds)
-        )
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.events.append(Event(at, event, environment, tag, detail, seconds))
         self._print(self.events[-1], now - self._began)
 
     def write(self, **summary: object) -> dict[str, object]:
         """Write the file; returns the summary with the story's own times added."""
-        whole = {**summary, "setup_seconds": round(self._setup_seconds, 1), "story_seconds": round(time.monotonic() - self._began, 1)}
+        story_seconds = time.monotonic() - self._began
+        times = {"setup_seconds": round(self._setup_seconds, 1), "story_seconds": round(story_seconds, 1)}
+        whole = {**summary, **times}
+        text = json.dumps({"events": [asdict(event) for event in self.events], "summary": whole}, indent=2)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps({"events": [asdict(e) for e in self.events], "summary": whole}, indent=2) + "\n")
+        self._path.write_text(text + "\n")
         return whole
 
     def _print(self, event: Event, elapsed: float) -> None:
         where = " ".join(part for part in (event.environment, event.tag) if part)
         took = f"{event.seconds:6.1f} s" if event.seconds is not None else " " * 8
         bold, dim, plain = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
-        print(f"{dim}{elapsed:6.1f}{plain} {took}  {bold}{event.event:<22}{plain} {where:<24} {event.detail}", flush=True)
+        name = f"{bold}{event.event:<18}{plain}"
+        print(f"{dim}{elapsed:6.1f}{plain} {took}  {name} {where:<14} {event.detail}", flush=True)

@@ -1,0 +1,62 @@
+"""Take an earlier telling's environments away, so that the story can begin anew.
+
+The ledger in the console never forgets a release or a deployment. So each telling has a project of its own
+(demo, demo-2, …): the earlier one's containers, networks, databases and files go, its project is archived
+and its history stays readable.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import psycopg2
+from psycopg2 import sql
+
+from scripts.setup import engine
+from scripts.setup.stack import Stack
+
+from . import cast, droplet
+from .console import Console
+
+
+def remove(stack: Stack, family: str = "demo") -> None:
+    """Remove what earlier tellings left, and say so."""
+    admin = Console(stack.console_url, stack.control_database, "admin", stack.admin_password)
+    for project in cast.earlier(admin, family):
+        environments = admin.call("odooops.environment", "read", project["environment_ids"], ["key", "database_name"])
+        for environment in environments:
+            _remove_containers(stack, environment["key"])
+            _remove_databases(stack, environment["database_name"])
+        admin.write("odooops.project", project["id"], active=False)
+        admin.call("odooops.environment", "write", project["environment_ids"], {"active": False})
+        shutil.rmtree(stack.data_root / project["code"], ignore_errors=True)
+        print(
+            f"    removed the environments of {project['code']}, told earlier; its history stays in the console, archived"
+        )
+
+
+def _remove_containers(stack: Stack, key: str) -> None:
+    ids = [one["Id"] for one in droplet.containers(stack.name, key, everything=True)]
+    if ids:
+        engine.docker("rm", "--force", "--volumes", *ids)
+    filters = [f"--filter=label={droplet.STACK}={stack.name}", f"--filter=label={droplet.ENVIRONMENT}={key}"]
+    for network in engine.docker("network", "ls", "--quiet", *filters).split():
+        engine.docker("network", "disconnect", "--force", network, stack.container("caddy"))
+        engine.docker("network", "rm", network)
+
+
+def _remove_databases(stack: Stack, name: str) -> None:
+    connection = psycopg2.connect(stack.customers_superuser_dsn)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                r"SELECT datname FROM pg_database WHERE datname = %s OR datname ~ ('^' || %s || '__[sx][0-9]+$')",
+                [name, name],
+            )
+            for (database,) in cursor.fetchall():
+                cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+            for role in (f"{name}_upgrade", name):
+                cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+    finally:
+        connection.close()
