@@ -52,7 +52,7 @@ def enrol_agent(admin: Console, name: str) -> str:
     return str(action["context"]["default_key"])
 
 
-def give_ci_access(admin: Console, project: int, name: str = "CI") -> tuple[str, int]:
+def give_ci_access(admin: Console, project: int, name: str) -> tuple[str, int]:
     """Make the service user of the project's workflows; return its key, shown once, and the user's id."""
     wizard = admin.create("odooops.ci.access", name=name, project_ids=[[6, 0, [project]]])
     action = admin.call("odooops.ci.access", "action_create_key", [wizard])

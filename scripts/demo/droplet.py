@@ -7,7 +7,6 @@ from typing import Any
 
 from scripts.setup import engine
 
-PASSWORDS = "/var/lib/odooops-agent/passwords.json"
 ROLE, DIGEST, ENVIRONMENT, STACK = "odooops.role", "odooops.digest", "odooops.environment", "odooops.stack"
 
 
@@ -33,7 +32,7 @@ def by_role(stack: str, environment: str) -> dict[str, list[dict[str, Any]]]:
 
 def administrator_password(agent_container: str, environment: str) -> str:
     """Return the first password of a customer's administrator, which the agent made and keeps on the droplet."""
-    return str(json.loads(engine.docker("exec", agent_container, "cat", PASSWORDS))[f"{environment} admin"])
+    return engine.docker("exec", agent_container, "odooops-agent", "admin-password", environment).strip()
 
 
 def networks(container: dict[str, Any]) -> set[str]:

@@ -31,7 +31,7 @@ def remove(stack: Stack, family: str = "demo") -> None:
         admin.call("odooops.environment", "write", project["environment_ids"], {"active": False})
         shutil.rmtree(stack.data_root / project["code"], ignore_errors=True)
         print(
-            f"    removed the environments of {project['code']}, told earlier; its history stays in the console, archived"
+            f"    removed the environments of {project['code']}, told earlier; its history stays, archived"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class LoadReport:
     def longest_silence_seconds(self) -> float:
         """The longest time in which nobody got a good answer."""
         ends = sorted(a.sent_at + a.seconds for a in self.answers if not a.failed)
-        return max((late - early for early, late in zip(ends, ends[1:], strict=False)), default=0.0)
+        return max((late - early for early, late in itertools.pairwise(ends)), default=0.0)
 
 
 class Load:

@@ -29,7 +29,7 @@ def open_world(stack: Stack, timeline: Timeline, family: str = "demo") -> World:
     )
     passwords = cast.passwords(stack.state / "secrets" / "demo_passwords.json")
     cast.invite_people(admin, project.id, passwords)
-    key, ci_user = cast.give_ci_access(admin, project.id)
+    key, ci_user = cast.give_ci_access(admin, project.id, f"CI of {code}")
     timeline.tell("project", f"{code} with stage and prod, policy {cast.POLICY!r}: one approval, no soak, no rehearsal")
     return World(
         address=address(stack),
