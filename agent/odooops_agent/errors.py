@@ -42,3 +42,15 @@ class Cancelled(AgentError):
     """The control plane called the operation off before its point of no return."""
 
     code = "cancelled"
+
+
+class Unauthorized(AgentError):
+    """The control plane does not accept this agent's key: enrol the droplet again, or renew its key."""
+
+    code = "unauthorized"
+
+
+class UnknownOperation(AgentError):
+    """The control plane knows no such operation of this agent: nothing more can be reported about it."""
+
+    code = "unknown_operation"

@@ -104,3 +104,17 @@ class Container:
     config_hash: str
     running: bool
     operation_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFacts:
+    """All that a deployment is decided from."""
+
+    digest: str
+    image: ImageManifest
+    database: DatabaseFacts | None
+    containers: tuple[Container, ...] = ()
+    exposed: Mapping[str, str] = field(default_factory=dict)  # container's name → alias
+    upstream: str | None = None
+    disk_free_bytes: int | None = None
+    database_free_bytes: int | None = None

@@ -1,0 +1,114 @@
+"""`odooops-agent`: run, plan FILE, doctor, status, admin-password ENVIRONMENT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .errors import AgentError
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; a failure is one sentence on stderr and exit code 1."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.INFO, format=LOG_FORMAT)
+    # It logs every connection it opens.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except AgentError as error:
+        print(f"odooops-agent: {error.message}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="odooops-agent", description="The droplet's side of OdooOps.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="lease operations and carry them out")
+    run.set_defaults(command=_run)
+    plan = commands.add_parser("plan", help="print the steps of an operation and do nothing")
+    plan.add_argument("file", type=Path, help='JSON: {"operation": …, "facts": …}')
+    plan.set_defaults(command=_plan)
+    doctor = commands.add_parser("doctor", help="check what the agent needs, one line each with the mend")
+    doctor.set_defaults(command=_doctor)
+    status = commands.add_parser("status", help="tell what the journal knows")
+    status.set_defaults(command=_status)
+    password = commands.add_parser("admin-password", help="print the administrator's first password")
+    password.add_argument("environment", help="<project>/<code>")
+    password.set_defaults(command=_admin_password)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .agent import Agent
+    from .settings import read_settings
+
+    return Agent(read_settings()).run()
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from .errors import Refused
+    from .planfile import read_plan_file, shown
+
+    try:
+        text = options.file.read_text("utf-8")
+    except OSError as error:
+        raise Refused(f"{options.file} can't be read ({error.strerror}): give a JSON file.") from None
+    print(shown(read_plan_file(text)))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import run_checks
+    from .settings import read_settings
+
+    checks: list[Any] = list(run_checks(read_settings()))
+    for check in checks:
+        mend = "" if check.ok or not check.mend else f" — {check.mend}"
+        print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}{mend}")
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .journal import Journal
+    from .settings import read_settings
+
+    path = read_settings().state_dir / "journal.sqlite"
+    if not path.exists():
+        print("This agent has not run yet.")
+        return 0
+    journal = Journal(path)
+    for key, known in journal.environments().items():
+        print(f"{key}: {known['digest']} on database {known['database']} ({known['uuid']})")
+    for number, kind, environment, state in journal.latest(10):
+        print(f"operation {number}: {kind} {environment} {state}")
+    report = journal.next_report()
+    print("All is reported." if report is None else f"Reports wait since operation {report.operation_id}.")
+    return 0
+
+
+def _admin_password(options: argparse.Namespace) -> int:
+    from .errors import Refused
+    from .settings import read_settings
+    from .steps.environment import admin_password_name
+    from .wiring import password_store
+
+    password = password_store(read_settings()).find(admin_password_name(options.environment))
+    if password is None:
+        raise Refused(f"This agent installed no {options.environment}: its administrator has another password.")
+    print(password.reveal())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

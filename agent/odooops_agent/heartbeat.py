@@ -1,0 +1,140 @@
+"""The sign of life: renews leases, carries health and host facts, brings orders and a new key."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+from . import __version__
+from .clock import Clock
+from .control_plane import ControlPlane
+from .errors import AgentError, Retryable, Unauthorized
+from .journal import Journal
+from .leases import Leases
+from .protocol import AgentInfo, EnvironmentReport, HeartbeatRequest, HeartbeatResponse, Host
+from .steps import Ports
+
+_logger = logging.getLogger(__name__)
+Fact = TypeVar("Fact")
+
+HEARTBEAT_SECONDS = 10.0
+# Versions hardly ever change: asked once in that many heartbeats.
+VERSIONS_EVERY = 60
+CAPABILITIES = ("plan", "deploy")
+
+
+def agent_info() -> AgentInfo:
+    return AgentInfo(version=__version__, host=socket.gethostname(), boot_id=_boot_id(), capabilities=CAPABILITIES)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return str(uuid4())
+
+
+class Heartbeat:
+    """`beat` sends one; the control plane notices a silent agent within 30 s, so it never waits for long."""
+
+    def __init__(
+        self,
+        control: ControlPlane,
+        journal: Journal,
+        leases: Leases,
+        clock: Clock,
+        host: Callable[[], Host],
+        environments: Callable[[], tuple[EnvironmentReport, ...]],
+        renew_key: Callable[[str], None],
+        on_lost: Callable[[], None],
+        sealing_public_key: str | None = None,
+    ) -> None:
+        self._control = control
+        self._journal = journal
+        self._leases = leases
+        self._clock = clock
+        self._host = host
+        self._environments = environments
+        self._renew_key = renew_key
+        self._on_lost = on_lost
+        self._sealing_public_key = sealing_public_key
+        self._agent = agent_info()
+        self.poll_seconds = 15.0
+        self.offset_seconds: float | None = None
+
+    def beat(self) -> float:
+        """Send a heartbeat and obey its answer; return the seconds until the next."""
+        request = self._request()
+        try:
+            response = self._control.heartbeat(request)
+        except (Retryable, Unauthorized) as error:
+            _logger.info("%s %s", error.message, self._overdue())
+            return HEARTBEAT_SECONDS * (0.8 + 0.4 * random.random())  # noqa: S311 no secret
+        self._obey(request, response)
+        return HEARTBEAT_SECONDS
+
+    def _overdue(self) -> str:
+        overdue = self._leases.overdue()
+        return f"Operation {overdue[0]} goes on: nobody else can get it while nobody asks." if overdue else ""
+
+    def _request(self) -> HeartbeatRequest:
+        steps = {one.id: self._journal.current_step(one.id) for one in self._leases.worked_on({})}
+        return HeartbeatRequest(
+            agent=self._agent,
+            at=self._clock.now(),
+            operations=self._leases.worked_on(steps),
+            tokens=self._journal.tokens(),
+            host=self._host(),
+            environments=self._environments(),
+            sealing_public_key=self._sealing_public_key,
+        )
+
+    def _obey(self, request: HeartbeatRequest, response: HeartbeatResponse) -> None:
+        self.poll_seconds = response.poll_seconds
+        if response.now is not None:
+            self.offset_seconds = round((response.now - datetime.now(UTC)).total_seconds(), 1)
+        if response.key:
+            self._renew_key(response.key)
+        asked = {one.id: one.token for one in request.operations}
+        if self._leases.obey(response.operations, asked):
+            self._on_lost()
+
+
+class HostFacts:
+    """What the droplet says of itself; a part that is away is told as unknown."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._versions: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._asked = 0
+        self.offset_seconds: float | None = None
+
+    def __call__(self) -> Host:
+        if self._asked % VERSIONS_EVERY == 0 or None in self._versions:
+            parts = (self._ports.runtime, self._ports.database, self._ports.proxy)
+            self._versions = (_try(parts[0].version), _try(parts[1].version), _try(parts[2].version))
+        self._asked += 1
+        docker, postgresql, caddy = self._versions
+        return Host(
+            disk_free_bytes=_try(lambda: self._ports.filestore.free_bytes("a/a")),
+            disk_total_bytes=_try(self._ports.filestore.total_bytes),
+            load_1m=round(os.getloadavg()[0], 2),
+            docker=docker,
+            postgresql=postgresql,
+            caddy=caddy,
+            clock_offset_seconds=self.offset_seconds,
+        )
+
+
+def _try(ask: Callable[[], Fact]) -> Fact | None:
+    try:
+        return ask()
+    except AgentError:
+        return None

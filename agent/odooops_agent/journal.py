@@ -1,0 +1,354 @@
+"""The agent's memory on disk: what it began, what it ended, and what it still has to report.
+
+A step's end and the report of it are one transaction, so a crash loses neither. SQLite syncs every commit
+(`synchronous=FULL`): a step that is recorded stays recorded when the droplet's power goes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from .plans.model import Plan
+from .protocol import (
+    FinishRequest,
+    LogLine,
+    LogsRequest,
+    Operation,
+    StepReport,
+    StepsRequest,
+    StepState,
+    decode,
+    encode,
+)
+
+State = Literal["preparing", "running", "undoing", "ended"]
+ReportKind = Literal["steps", "logs", "finish"]
+
+# How much of the past is kept: enough to answer a lease that is given twice.
+KEPT_OPERATIONS = 200
+# Reports of lines kept per operation while the control plane is away.
+KEPT_LOG_REPORTS = 500
+LINES_PER_REPORT = 200
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS operation (
+    id INTEGER PRIMARY KEY, token INTEGER NOT NULL, kind TEXT NOT NULL, environment TEXT NOT NULL,
+    document BLOB NOT NULL, plan TEXT, state TEXT NOT NULL, results TEXT NOT NULL DEFAULT '{}',
+    cause TEXT, finish BLOB, suspended INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS step (
+    operation_id INTEGER NOT NULL, seq INTEGER NOT NULL, place INTEGER, name TEXT NOT NULL, state TEXT NOT NULL,
+    started_at TEXT, finished_at TEXT, detail TEXT NOT NULL DEFAULT '', PRIMARY KEY (operation_id, seq)
+);
+CREATE TABLE IF NOT EXISTS token (environment TEXT PRIMARY KEY, highest INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS environment (key TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the journal knows of one operation."""
+
+    operation: Operation
+    token: int  # of the newest lease; the operation's own is what stands on the resources
+    state: State
+    plan: Plan | None
+    results: Mapping[str, Any]
+    cause: Mapping[str, Any] | None
+    finish: bytes | None
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report that the control plane has not acknowledged yet."""
+
+    id: int
+    operation_id: int
+    kind: ReportKind
+    body: bytes
+
+
+class Journal:
+    """Serialises its callers; any thread may use it."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.executescript(_SCHEMA)
+        self._on_report: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def on_report(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever a report was queued."""
+        self._on_report = call
+
+    # -- operations -----------------------------------------------------------------------------------------
+
+    def begin(self, operation: Operation) -> None:
+        """Record that an operation was taken on; one of the same id that did nothing yet is replaced."""
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM step WHERE operation_id = ?", (operation.id,))
+            sql.execute(
+                "INSERT OR REPLACE INTO operation (id, token, kind, environment, document, state)"
+                " VALUES (?, ?, ?, ?, ?, 'preparing')",
+                (operation.id, operation.token, operation.kind, operation.environment.key, encode(operation)),
+            )
+            self._see_token(sql, operation.environment.key, operation.token)
+
+    def set_plan(self, operation_id: int, plan: Plan) -> None:
+        text = json.dumps(msgspec.to_builtins(asdict(plan) | {"document": plan.document, "facts": plan.facts}))
+        self._update(operation_id, plan=text, state="running")
+
+    def set_cause(self, operation_id: int, cause: Mapping[str, Any]) -> None:
+        """Record why the operation is being undone, before anything is."""
+        self._update(operation_id, cause=json.dumps(cause), state="undoing")
+
+    def set_token(self, operation_id: int, token: int) -> None:
+        """Take over a newer lease of an operation that the journal knows; reports carry it from now on."""
+        with self._transaction() as sql:
+            sql.execute("UPDATE operation SET token = ?, suspended = 0 WHERE id = ?", (token, operation_id))
+            for key in sql.execute("SELECT environment FROM operation WHERE id = ?", (operation_id,)).fetchall():
+                self._see_token(sql, key[0], token)
+
+    def suspend(self, operation_id: int) -> None:
+        """Record that the lease was lost while the operation was under way."""
+        self._update(operation_id, suspended=1)
+
+    def keep_result(self, operation_id: int, name: str, value: Any) -> None:
+        """Keep something that a later step or the final report needs, across a crash."""
+        with self._transaction() as sql:
+            row = sql.execute("SELECT results FROM operation WHERE id = ?", (operation_id,)).fetchone()
+            results = {**json.loads(row[0]), name: value} if row else {name: value}
+            sql.execute("UPDATE operation SET results = ? WHERE id = ?", (json.dumps(results), operation_id))
+
+    def end(self, operation_id: int, finish: FinishRequest[Any]) -> None:
+        """Record the outcome and put it in the outbox."""
+        body = encode(finish)
+        with self._transaction() as sql:
+            sql.execute(
+                "UPDATE operation SET state = 'ended', finish = ?, suspended = 0 WHERE id = ?", (body, operation_id)
+            )
+            self._put(sql, operation_id, "finish", body)
+        self._announce()
+
+    def forget(self, operation_id: int) -> None:
+        """Drop an operation that changed nothing, or is another worker's now."""
+        with self._transaction() as sql:
+            for table in ("step", "outbox"):
+                sql.execute(f"DELETE FROM {table} WHERE operation_id = ?", (operation_id,))  # noqa: S608 constant
+            sql.execute("DELETE FROM operation WHERE id = ?", (operation_id,))
+
+    def get(self, operation_id: int) -> Entry | None:
+        row = self._one(
+            "SELECT document, token, state, plan, results, cause, finish, suspended FROM operation WHERE id = ?",
+            (operation_id,),
+        )
+        return None if row is None else _entry(row)
+
+    def unfinished(self) -> list[Entry]:
+        rows = self._all(
+            "SELECT document, token, state, plan, results, cause, finish, suspended FROM operation"
+            " WHERE state != 'ended' ORDER BY id"
+        )
+        return [_entry(row) for row in rows]
+
+    def latest(self, limit: int) -> list[tuple[int, str, str, str]]:
+        """Return id, kind, environment and state of the newest operations."""
+        return self._all("SELECT id, kind, environment, state FROM operation ORDER BY id DESC LIMIT ?", (limit,))
+
+    # -- steps ----------------------------------------------------------------------------------------------
+
+    def step_began(self, operation_id: int, name: str, at: datetime, place: int | None = None) -> int:
+        """Record a step's start and return its number; a step that begins again keeps its number."""
+        with self._transaction() as sql:
+            row = sql.execute(
+                "SELECT seq FROM step WHERE operation_id = ? AND name = ? AND place IS ?", (operation_id, name, place)
+            ).fetchone()
+            highest = sql.execute("SELECT max(seq) FROM step WHERE operation_id = ?", (operation_id,)).fetchone()
+            seq = int(row[0] if row else (highest[0] or 0) + 1)
+            sql.execute(
+                "INSERT OR REPLACE INTO step (operation_id, seq, place, name, state, started_at)"
+                " VALUES (?, ?, ?, ?, 'running', ?)",
+                (operation_id, seq, place, name, at.isoformat()),
+            )
+            self._report_step(sql, operation_id, seq)
+        self._announce()
+        return seq
+
+    def step_ended(self, operation_id: int, seq: int, state: StepState, at: datetime, detail: str = "") -> None:
+        with self._transaction() as sql:
+            sql.execute(
+                "UPDATE step SET state = ?, finished_at = ?, detail = CASE WHEN ? = '' THEN detail ELSE ? END"
+                " WHERE operation_id = ? AND seq = ?",
+                (state, at.isoformat(), detail, detail, operation_id, seq),
+            )
+            self._report_step(sql, operation_id, seq)
+        self._announce()
+
+    def places(self, operation_id: int) -> dict[str, dict[int, int]]:
+        """Return the numbers of the plan's steps by state and place in the plan."""
+        rows = self._all(
+            "SELECT state, place, seq FROM step WHERE operation_id = ? AND place IS NOT NULL", (operation_id,)
+        )
+        found: dict[str, dict[int, int]] = {}
+        for state, place, seq in rows:
+            found.setdefault(state, {})[place] = seq
+        return found
+
+    def current_step(self, operation_id: int) -> str:
+        row = self._one("SELECT name FROM step WHERE operation_id = ? ORDER BY seq DESC LIMIT 1", (operation_id,))
+        return str(row[0]) if row else ""
+
+    # -- tokens and environments ----------------------------------------------------------------------------
+
+    def _see_token(self, sql: sqlite3.Connection, environment: str, token: int) -> None:
+        sql.execute(
+            "INSERT INTO token VALUES (?, ?) ON CONFLICT (environment) DO UPDATE"
+            " SET highest = max(highest, excluded.highest)",
+            (environment, token),
+        )
+
+    def tokens(self) -> dict[str, int]:
+        return dict(self._all("SELECT environment, highest FROM token"))
+
+    def remember_environment(self, key: str, document: Mapping[str, Any]) -> None:
+        with self._transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO environment VALUES (?, ?)", (key, json.dumps(document)))
+
+    def environments(self) -> dict[str, dict[str, Any]]:
+        return {key: json.loads(text) for key, text in self._all("SELECT key, document FROM environment ORDER BY key")}
+
+    # -- outbox ---------------------------------------------------------------------------------------------
+
+    def put_lines(self, operation_id: int, lines: Sequence[LogLine]) -> None:
+        """Queue lines of output; past a limit they are dropped, the steps and the outcome never are."""
+        with self._transaction() as sql:
+            queued = sql.execute(
+                "SELECT count(*) FROM outbox WHERE operation_id = ? AND kind = 'logs'", (operation_id,)
+            ).fetchone()[0]
+            token = self._token(sql, operation_id)
+            for start in range(0, len(lines), LINES_PER_REPORT):
+                if queued >= KEPT_LOG_REPORTS:
+                    break
+                part = tuple(lines[start : start + LINES_PER_REPORT])
+                request = LogsRequest(operation_id=operation_id, token=token, lines=part)
+                self._put(sql, operation_id, "logs", encode(request))
+                queued += 1
+        self._announce()
+
+    def next_report(self) -> Report | None:
+        row = self._one("SELECT id, operation_id, kind, body FROM outbox ORDER BY id LIMIT 1")
+        return None if row is None else Report(*row)
+
+    def report_again(self, operation_id: int, token: int) -> None:
+        """Queue the outcome of an ended operation for a newer lease of it."""
+        with self._transaction() as sql:
+            row = sql.execute("SELECT finish FROM operation WHERE id = ?", (operation_id,)).fetchone()
+            finish = msgspec.json.decode(row[0]) | {"token": token}
+            sql.execute("UPDATE operation SET token = ? WHERE id = ?", (token, operation_id))
+            self._put(sql, operation_id, "finish", msgspec.json.encode(finish))
+        self._announce()
+
+    def acknowledge(self, report_id: int) -> None:
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM outbox WHERE id = ?", (report_id,))
+
+    def discard_reports(self, operation_id: int, up_to: int) -> None:
+        """Drop what the control plane will never take: its lease was given on, or it is unknown."""
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM outbox WHERE operation_id = ? AND id <= ?", (operation_id, up_to))
+
+    def compact(self) -> None:
+        """Forget the steps of what has ended and was reported, and all but the newest operations."""
+        with self._transaction() as sql:
+            reported = "state = 'ended' AND id NOT IN (SELECT operation_id FROM outbox)"
+            newest = f"SELECT id FROM operation ORDER BY id DESC LIMIT {KEPT_OPERATIONS}"
+            sql.execute(f"DELETE FROM operation WHERE {reported} AND id NOT IN ({newest})")  # noqa: S608 constants
+            sql.execute(f"UPDATE operation SET plan = NULL WHERE {reported}")  # noqa: S608 constants
+            sql.execute("DELETE FROM step WHERE operation_id NOT IN (SELECT id FROM operation WHERE state != 'ended')")
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _report_step(self, sql: sqlite3.Connection, operation_id: int, seq: int) -> None:
+        name, state, started, finished, detail = sql.execute(
+            "SELECT name, state, started_at, finished_at, detail FROM step WHERE operation_id = ? AND seq = ?",
+            (operation_id, seq),
+        ).fetchone()
+        step = StepReport(
+            seq=seq, name=name, state=state, started_at=_time(started), finished_at=_time(finished), detail=detail
+        )
+        request = StepsRequest(operation_id=operation_id, token=self._token(sql, operation_id), steps=(step,))
+        self._put(sql, operation_id, "steps", encode(request))
+
+    def _token(self, sql: sqlite3.Connection, operation_id: int) -> int:
+        row = sql.execute("SELECT token FROM operation WHERE id = ?", (operation_id,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def _put(self, sql: sqlite3.Connection, operation_id: int, kind: ReportKind, body: bytes) -> None:
+        sql.execute("INSERT INTO outbox (operation_id, kind, body) VALUES (?, ?, ?)", (operation_id, kind, body))
+
+    def _announce(self) -> None:
+        self._on_report()
+
+    def _update(self, operation_id: int, **values: Any) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        with self._transaction() as sql:
+            sql.execute(f"UPDATE operation SET {columns} WHERE id = ?", (*values.values(), operation_id))  # noqa: S608
+
+    def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        with self._lock:
+            return self._connection.execute(query, values).fetchone()
+
+    def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    document, token, state, plan, results, cause, finish, suspended = row
+    return Entry(
+        operation=decode(document, Operation),
+        token=token,
+        state=state,
+        plan=msgspec.convert(json.loads(plan), Plan) if plan else None,
+        results=json.loads(results),
+        cause=json.loads(cause) if cause else None,
+        finish=finish,
+        suspended=bool(suspended),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,94 @@
+"""Every name that the agent gives to something, in one place.
+
+An environment's key is `<project>/<code>`; what is made from it goes into Docker, PostgreSQL, paths and
+URLs, so it is checked by `fullmatch` before anything is built (a `$` would let a newline through).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import Refused
+
+PROJECT = re.compile(r"[a-z][a-z0-9-]{0,30}")
+CODE = re.compile(r"[a-z][a-z0-9-]{0,20}")
+DATABASE = re.compile(r"[a-z][a-z0-9_]{0,54}")
+MODULE = re.compile(r"[a-z][a-z0-9_]{0,99}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2}|_[0-9]{3})?(?:@[a-z]+)?")
+REPOSITORY = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*){0,6}"
+)
+HOST = re.compile(r"(?=.{1,253})[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+
+DATA_DIR = "/var/lib/odoo"
+CONFIG_FILE = "/etc/odoo/odoo.conf"
+HELPERS = "/usr/local/lib/odooops"
+BASELINE = "log-baseline.txt"
+ADMIN_PASSWORD = "admin-password"  # noqa: S105 a file's name
+
+
+def require(pattern: re.Pattern[str], value: str, what: str) -> str:
+    """Return `value` if all of it matches.
+
+    :raises Refused: it does not.
+    """
+    if not pattern.fullmatch(value):
+        raise Refused(f"{value!r} is no {what}: correct it in the control plane.", code="bad_name")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one environment's things, for one fencing token."""
+
+    stack: str
+    key: str
+    database: str
+    token: int
+
+    @property
+    def slug(self) -> str:
+        project, _, code = self.key.partition("/")
+        return f"{require(PROJECT, project, 'project')}-{require(CODE, code, 'environment')}"
+
+    @property
+    def network(self) -> str:
+        return f"{self.stack}-{self.slug}"
+
+    @property
+    def alias(self) -> str:
+        return f"{self.slug}-r{self.token}"
+
+    def container(self, role: str) -> str:
+        return f"{self.stack}-{self.slug}-{role}-{self.token}"
+
+    @property
+    def app_role(self) -> str:
+        return require(DATABASE, self.database, "database name")
+
+    @property
+    def upgrade_role(self) -> str:
+        return f"{self.app_role}_upgrade"
+
+    @property
+    def snapshot(self) -> str:
+        return f"{self.app_role}__s{self.token}"
+
+    @property
+    def aside(self) -> str:
+        return f"{self.app_role}__x{self.token}"
+
+    @property
+    def config(self) -> str:
+        return f"odoo-{self.token}.conf"
+
+    @property
+    def upgrade_config(self) -> str:
+        return f"odoo-{self.token}-upgrade.conf"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"odooops.stack": self.stack, "odooops.environment": self.key}

@@ -1,0 +1,343 @@
+"""The two kinds of work, told as stories: plan, and deploy. Also what becomes of one that was cut off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .clock import Clock
+from .errors import AgentError, Cancelled, LeaseLost, Refused
+from .executor import Ending, Executor, Orders
+from .facts import EnvironmentFacts
+from .health import check_environment
+from .journal import Entry, Journal
+from .observe import observe
+from .output import Output
+from .plans.deploy import Droplet, from_digest, plan_deploy
+from .plans.model import Plan
+from .protocol import (
+    DeployResult,
+    FailedResult,
+    Failure,
+    FinishRequest,
+    Health,
+    Operation,
+    Outcome,
+    PlanResult,
+    RestoreSet,
+)
+from .secrets import PasswordStore, Redactor
+from .steps import Context, Ports
+
+_logger = logging.getLogger(__name__)
+Finish = FinishRequest[Any]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every operation needs."""
+
+    ports: Ports
+    droplet: Droplet
+    passwords: PasswordStore
+    journal: Journal
+    clock: Clock
+    orders: Orders
+    point: Callable[[str], None] = lambda name: None
+
+    def take_on(self, operation: Operation) -> None:
+        """Run a leased operation to its end; its outcome is in the journal's outbox then.
+
+        :raises LeaseLost: it was given on while it ran; the journal has it as suspended.
+        """
+        self.journal.begin(operation)
+        job = _Job(self, operation, operation.token)
+        finish = job.guarded(job.plan if operation.kind == "plan" else job.deploy)
+        self.journal.end(operation.id, finish)
+
+    def recover(self, entry: Entry, *, onward: bool = False) -> None:
+        """Bring an operation that was cut off to its safe end.
+
+        :param onward: it had stopped between two steps for want of a lease and has one again, so go on.
+        :raises LeaseLost: another worker has taken the environment since.
+        """
+        operation = entry.operation
+        if entry.plan is None:
+            # Nothing was changed yet: the lease runs out and the operation comes again.
+            self.journal.forget(operation.id)
+            return
+        job = _Job(self, operation, entry.token)
+        finish = job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None))
+        self.journal.end(operation.id, finish)
+
+
+class _Job:
+    """One operation under way."""
+
+    def __init__(self, workshop: Workshop, operation: Operation, token: int) -> None:
+        self._shop = workshop
+        self._operation = operation
+        self._token = token
+        self._facts: EnvironmentFacts | None = None
+        self._step = ""
+        self._began = False  # something may have been changed
+        redactor = Redactor(workshop.passwords.all())
+        self._output = Output(workshop.journal, operation.id, workshop.clock, redactor)
+        self._context = self._make_context()
+        self._executor = Executor(self._context, workshop.journal, self._output, workshop.orders, workshop.point)
+
+    def _make_context(self) -> Context:
+        shop, journal, number = self._shop, self._shop.journal, self._operation.id
+
+        def result(name: str) -> Any:
+            entry = journal.get(number)
+            return entry.results.get(name) if entry else None
+
+        return Context(
+            ports=shop.ports,
+            droplet=shop.droplet,
+            passwords=shop.passwords,
+            clock=shop.clock,
+            operation=self._operation,
+            say=self._output.writer("agent"),
+            line=self._output.writer("stdout"),
+            cancelled=lambda: shop.orders.cancelled(number),
+            result=result,
+            keep=lambda name, value: journal.keep_result(number, name, value),
+        )
+
+    def guarded(self, work: Callable[[], Finish]) -> Finish:
+        """Turn a refusal, before anything was changed, into the operation's outcome."""
+        try:
+            return work()
+        except LeaseLost:
+            self._shop.journal.suspend(self._operation.id)
+            raise
+        except Exception as error:
+            if self._began:
+                raise
+            return self._untouched(self._explain(error))
+        finally:
+            self._output.flush()
+
+    def _explain(self, error: Exception) -> AgentError:
+        if isinstance(error, AgentError):
+            return error
+        _logger.exception("operation %s failed before anything was changed", self._operation.id)
+        return AgentError(f"The agent failed in a way it does not know ({error!r}).", "internal")
+
+    # -- plan
+
+    def plan(self) -> Finish:
+        """Tell what a deployment would do; changes nothing."""
+        plan = self._make_plan(execute=False)
+        result = PlanResult(plan=plan.document, plan_hash=plan.plan_hash, facts=plan.facts)
+        return self._finish("succeeded", result)
+
+    def _make_plan(self, *, execute: bool) -> Plan:
+        runtime, reference = self._shop.ports.runtime, self._operation.release.reference
+        self._in_step("pull_image", lambda: runtime.pull(reference, self._context.line))
+        return self._in_step("check_plan", lambda: self._check_plan(execute=execute))
+
+    def _in_step(self, name: str, act: Callable[[], Value]) -> Value:
+        self._step = name
+        return self._executor.prelude(name, act)
+
+    def _check_plan(self, *, execute: bool) -> Plan:
+        self._facts = observe(self._shop.ports, self._operation)
+        plan = plan_deploy(self._operation, self._facts, self._shop.droplet, execute=execute)
+        if execute and plan.plan_hash != self._operation.plan_hash:
+            raise Refused(
+                "The plan is no longer the one that was approved; nothing was changed. Approve the new plan.",
+                code="plan_changed",
+            )
+        return plan
+
+    # -- deploy
+
+    def deploy(self) -> Finish:
+        """Bring the release into the environment, or leave everything as it was."""
+        plan = self._make_plan(execute=True)
+        self._keep_before()
+        self._shop.journal.set_plan(self._operation.id, plan)
+        self._began = True
+        return self._conclude(plan, self._executor.run(plan))
+
+    def recover(self, entry: Entry, *, onward: bool) -> Finish:
+        assert entry.plan is not None
+        self._began = True
+        ending = self._executor.run(entry.plan) if onward else self._executor.resume(entry)
+        return self._conclude(entry.plan, ending)
+
+    def _keep_before(self) -> None:
+        """Keep what the environment was, for the reports and the restore set."""
+        facts = self._facts
+        assert facts is not None
+        database = facts.database
+        serving = [one for one in facts.containers if one.role == "web" and one.running]
+        before = {
+            "digest": from_digest(facts),
+            "config_hash": serving[-1].config_hash if serving else None,
+            "database_uuid": database.uuid if database else None,
+            "database_bytes": database.bytes if database else 0,
+            "module_versions": {
+                name: module.version
+                for name, module in sorted(database.modules.items() if database else ())
+                if module.state == "installed" and module.version
+            },
+        }
+        self._shop.journal.keep_result(self._operation.id, "before", before)
+
+    def _conclude(self, plan: Plan, ending: Ending) -> Finish:
+        if ending.error is None:
+            return self._succeeded(plan)
+        if ending.committed:
+            return self._stuck_forward(ending)
+        if ending.undo_error is not None:
+            return self._stuck_back(ending)
+        return self._reverted(ending)
+
+    def _succeeded(self, plan: Plan) -> Finish:
+        uuid = self._database_uuid()
+        self._remember(uuid)
+        result = DeployResult(
+            digest=self._operation.release.digest,
+            database_uuid=uuid,
+            plan_hash=plan.plan_hash,
+            held_seconds=self._held_seconds(),
+            update_seconds=float(self._context.result("update_seconds") or 0.0),
+            health=self._health(),
+            modules=plan.document.modules,
+            restore_set=self._restore_set(plan),
+        )
+        return self._finish("succeeded", result)
+
+    def _database_uuid(self) -> str | None:
+        try:
+            identity = self._shop.ports.database.identity(self._operation.environment.database.name)
+        except AgentError:
+            # The deployment is done; that PostgreSQL went away just now does not undo it.
+            before: str | None = self._context.result("before")["database_uuid"]
+            return before
+        return identity.uuid if identity else None
+
+    def _restore_set(self, plan: Plan) -> RestoreSet | None:
+        before, taken_at = self._context.result("before"), self._context.result("snapshot_at")
+        if plan.shape != "update" or not taken_at:
+            return None
+        names = self._context.names
+        return RestoreSet(
+            from_digest=before["digest"],
+            config_hash=before["config_hash"],
+            database_snapshot=names.snapshot,
+            filestore_snapshot=f"snapshots/{names.token}/filestore",
+            database_bytes=before["database_bytes"],
+            module_versions=before["module_versions"],
+            taken_at=taken_at,
+        )
+
+    def _remember(self, uuid: str | None) -> None:
+        environment = self._operation.environment
+        document = {
+            "database": environment.database.name,
+            "uuid": uuid,
+            "environment_uuid": environment.uuid,
+            "host": environment.domains.main,
+            "digest": self._operation.release.digest,
+            "token": self._operation.token,
+        }
+        self._shop.journal.remember_environment(environment.key, document)
+
+    def _reverted(self, ending: Ending) -> Finish:
+        assert ending.error is not None
+        where = self._shown_before()
+        message = f"{_sentence(ending.error)} {where}"
+        outcome: Outcome = (
+            "cancelled" if isinstance(ending.error, Cancelled) or ending.error.code == "cancelled" else "failed"
+        )
+        return self._unsuccessful(outcome, ending.error, ending.step, message, reverted=True)
+
+    def _shown_before(self) -> str:
+        digest = (self._context.result("before") or {}).get("digest")
+        key = self._operation.environment.key
+        if digest is None:
+            return f"{key} is empty as before."
+        return f"{key} is back on {digest[:15]}… with its data as before."
+
+    def _stuck_forward(self, ending: Ending) -> Finish:
+        assert ending.error is not None
+        key, tag = self._operation.environment.key, self._operation.release.tag
+        message = (
+            f"{key} is on {tag}, but {ending.step} did not succeed: {_sentence(ending.error)} "
+            "Mend it, then force a repair."
+        )
+        return self._unsuccessful("indeterminate", ending.error, ending.step, message, reverted=False)
+
+    def _stuck_back(self, ending: Ending) -> Finish:
+        assert ending.error is not None
+        assert ending.undo_error is not None
+        message = (
+            f"The agent cannot prove the state of {self._operation.environment.key}: after {ending.step} failed "
+            f"({ending.error.message.rstrip('.')}), {ending.undo_step} failed too: {_sentence(ending.undo_error)} "
+            "Repair it by hand, then force a repair."
+        )
+        error = AgentError(message, "undo_failed", ending.undo_error.log_tail)
+        return self._unsuccessful("indeterminate", error, ending.undo_step, message, reverted=False)
+
+    def _unsuccessful(self, outcome: Outcome, error: AgentError, step: str, message: str, *, reverted: bool) -> Finish:
+        before = self._context.result("before") or {}
+        result = FailedResult(
+            reverted=reverted,
+            digest=before.get("digest") if reverted else None,
+            database_uuid=before.get("database_uuid") if reverted else None,
+            held_seconds=self._held_seconds(),
+            health=self._health(),
+        )
+        return self._finish(
+            outcome, result, Failure(code=error.code, step=step, message=message, log_tail=error.log_tail)
+        )
+
+    def _untouched(self, error: AgentError) -> Finish:
+        facts = self._facts
+        database = facts.database if facts else None
+        result = FailedResult(
+            reverted=True,
+            digest=from_digest(facts) if facts else None,
+            database_uuid=database.uuid if database else None,
+            held_seconds=0.0,
+            health=self._health() if self._operation.kind == "deploy" else "unknown",
+        )
+        outcome: Outcome = "cancelled" if isinstance(error, Cancelled) else "failed"
+        tail = error.log_tail or (() if isinstance(error, Refused) else tuple(self._output.tail))
+        failure = Failure(code=error.code, step=self._step, message=error.message, log_tail=tail)
+        return self._finish(outcome, result, failure)
+
+    # -- shared
+
+    def _held_seconds(self) -> float:
+        return float(self._context.result("held_seconds") or 0.0)
+
+    def _health(self) -> Health:
+        key = self._operation.environment.key
+        known = self._shop.journal.environments().get(key)
+        if known is None:
+            return "unknown"
+        return check_environment(self._shop.ports, key, known, self._shop.clock.now()).health
+
+    def _finish(self, outcome: Outcome, result: Any, error: Failure | None = None) -> Finish:
+        self._output.flush()
+        return FinishRequest(
+            operation_id=self._operation.id,
+            token=self._token,
+            outcome=outcome,
+            finished_at=self._shop.clock.now(),
+            error=error,
+            result=result,
+        )
+
+
+def _sentence(error: AgentError) -> str:
+    return error.message if error.message.endswith((".", "!", "?", "…")) else f"{error.message}."

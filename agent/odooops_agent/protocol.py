@@ -1,0 +1,353 @@
+"""Messages between agent and control plane, version 1.
+
+The fixtures in `tests/contract/fixtures` are the truth; both sides' tests load all of them. Unknown fields
+are ignored, so that either side may be newer. Times are `datetime` in UTC, written as RFC 3339 with `Z`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+SCHEMA = 1
+
+Kind = Literal["plan", "deploy"]
+Outcome = Literal["succeeded", "failed", "cancelled", "indeterminate"]
+Health = Literal["green", "yellow", "red", "unknown"]
+StepState = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "undone"]
+Order = Literal["continue", "cancel", "lost"]
+
+
+class BadMessage(ValueError):
+    """A message is not what the protocol says; the text names the field by its path."""
+
+
+class AgentInfo(Struct, frozen=True, kw_only=True):
+    version: str
+    host: str
+    boot_id: str
+    capabilities: tuple[str, ...] = ()
+
+
+class DatabaseConfig(Struct, frozen=True, kw_only=True):
+    name: str
+    uuid: str | None = None
+
+
+class Domains(Struct, frozen=True, kw_only=True):
+    main: str
+    aliases: tuple[str, ...] = ()
+    redirects: tuple[str, ...] = ()
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    memory_soft_bytes: int
+    memory_hard_bytes: int
+    container_memory_bytes: int | None = None
+    cpus: float | None = None
+    request_seconds: int = 120
+    request_cpu_seconds: int = 60
+
+
+class Mail(Struct, frozen=True, kw_only=True):
+    host: str
+    port: int = 25
+    encryption: Literal["none", "starttls"] = "none"
+    from_filter: str | None = None
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """What the control plane wants an environment to be."""
+
+    key: str
+    uuid: str
+    tier: Literal["preview", "staging", "production"]
+    series: str
+    database: DatabaseConfig
+    modules: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    domains: Domains
+    url: str
+    workers: int
+    cron_workers: int = 1
+    limits: Limits
+    database_connections_max: int
+    mail: Mail | None = None
+
+
+class Release(Struct, frozen=True, kw_only=True):
+    tag: str
+    commit_sha: str
+    image: str
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.image}@{self.digest}"
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    drain_limit_seconds: int = 120
+    hold_limit_seconds: int = 45
+    update_timeout_seconds: int = 3600
+    disk_reserve_bytes: int = 1 << 30
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """The unit of work that is leased."""
+
+    id: int
+    uuid: str
+    kind: str  # a newer control plane may know more kinds than this agent asked for
+    attempt: int = 1
+    token: int
+    lease_seconds: int = 30
+    queued_at: datetime | None = None
+    environment: Environment
+    release: Release
+    plan_hash: str | None = None
+    policy_version: str
+    options: Options = Options()
+
+
+class LeaseRequest(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    agent: AgentInfo
+    kinds: tuple[str, ...]
+    tokens: dict[str, int]
+
+
+class LeaseResponse(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    operation: Operation | None = None
+    poll_seconds: float = 15
+
+
+class WorkedOn(Struct, frozen=True, kw_only=True):
+    id: int
+    token: int
+    step: str = ""
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    disk_free_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    load_1m: float | None = None
+    docker: str | None = None
+    postgresql: str | None = None
+    caddy: str | None = None
+    clock_offset_seconds: float | None = None
+
+
+class EnvironmentReport(Struct, frozen=True, kw_only=True):
+    key: str
+    health: Health
+    digest: str | None = None
+    database_uuid: str | None = None
+    detail: str = ""
+    checked_at: datetime
+
+
+class HeartbeatRequest(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    agent: AgentInfo
+    at: datetime
+    operations: tuple[WorkedOn, ...] = ()
+    tokens: dict[str, int] = field(default_factory=dict)
+    host: Host = Host()
+    environments: tuple[EnvironmentReport, ...] = ()
+    sealing_public_key: str | None = None
+
+
+class Ordered(Struct, frozen=True, kw_only=True):
+    id: int
+    order: Order
+
+
+class HeartbeatResponse(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    operations: tuple[Ordered, ...] = ()
+    poll_seconds: float = 15
+    key: str | None = None
+    now: datetime | None = None
+
+
+class StepReport(Struct, frozen=True, kw_only=True):
+    seq: int
+    name: str
+    state: StepState
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    detail: str = ""
+
+
+class StepsRequest(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    operation_id: int
+    token: int
+    steps: tuple[StepReport, ...]
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    seq: int
+    step: str
+    stream: str
+    at: datetime
+    text: str
+
+
+class LogsRequest(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    operation_id: int
+    token: int
+    lines: tuple[LogLine, ...]
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    ok: bool = True
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    code: str
+    step: str
+    message: str
+    log_tail: tuple[str, ...] = ()
+
+
+class ModuleChange(Struct, frozen=True, kw_only=True):
+    name: str
+    from_version: str | None = field(name="from")
+    to_version: str = field(name="to")
+    action: Literal["install", "update"]
+
+
+class PlanDocument(Struct, frozen=True, kw_only=True):
+    """What the approvers approve: exactly the fields that the plan hash covers."""
+
+    schema: int = SCHEMA
+    environment: str
+    database_uuid: str | None
+    from_digest: str | None
+    to_digest: str
+    config_hash: str
+    modules: tuple[ModuleChange, ...]
+    migrations: tuple[str, ...]
+    policy_version: str
+
+
+class PlanFacts(Struct, frozen=True, kw_only=True):
+    """What a reader of the plan wants to know beside it; not hashed."""
+
+    database_bytes: int | None
+    free_bytes: int | None
+    snapshot_strategy: str | None
+    dependents: tuple[str, ...]
+    steps: tuple[str, ...]
+    warnings: tuple[str, ...]
+    needs_hold: bool
+
+
+class PlanResult(Struct, frozen=True, kw_only=True):
+    plan: PlanDocument
+    plan_hash: str
+    facts: PlanFacts
+
+
+class RestoreSet(Struct, frozen=True, kw_only=True):
+    from_digest: str | None
+    config_hash: str | None
+    database_snapshot: str
+    filestore_snapshot: str
+    database_bytes: int
+    module_versions: dict[str, str]
+    taken_at: datetime
+
+
+class DeployResult(Struct, frozen=True, kw_only=True):
+    digest: str
+    database_uuid: str | None
+    plan_hash: str
+    held_seconds: float
+    update_seconds: float
+    health: Health
+    modules: tuple[ModuleChange, ...]
+    restore_set: RestoreSet | None
+
+
+class FailedResult(Struct, frozen=True, kw_only=True):
+    reverted: bool
+    digest: str | None
+    database_uuid: str | None
+    held_seconds: float
+    health: Health
+
+
+Result = TypeVar("Result")
+
+
+class FinishRequest(Struct, Generic[Result], frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    operation_id: int
+    token: int
+    outcome: Outcome
+    finished_at: datetime
+    error: Failure | None = None
+    result: Result
+
+
+class ErrorDetail(Struct, frozen=True, kw_only=True):
+    code: str
+    message: str = ""
+
+
+class ErrorResponse(Struct, frozen=True, kw_only=True):
+    error: ErrorDetail
+
+
+Message = TypeVar("Message")
+
+
+def decode(data: bytes | str, kind: type[Message]) -> Message:
+    """Return the message in `data`.
+
+    :raises BadMessage: it is no JSON, or a field is missing or of the wrong type; names the field's path.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadMessage(f"{getattr(kind, '__name__', kind)}: {error}") from None
+
+
+def convert(value: object, kind: type[Message]) -> Message:
+    """Return the message that plain JSON values stand for.
+
+    :raises BadMessage: as `decode` does.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise BadMessage(f"{getattr(kind, '__name__', kind)}: {error}") from None
+
+
+def encode(message: object) -> bytes:
+    """Return the message as JSON; a time is cut to whole seconds, which is what the protocol speaks."""
+    return msgspec.json.encode(plain(message))
+
+
+def plain(message: object) -> Any:
+    """Return the message as plain JSON values."""
+    return _whole_seconds(msgspec.to_builtins(message, builtin_types=(datetime,), str_keys=True))
+
+
+def _whole_seconds(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, dict):
+        return {key: _whole_seconds(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole_seconds(item) for item in value]
+    return value

@@ -1,0 +1,396 @@
+"""The four ports on an in-memory world."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..errors import Cancelled as CancelledError
+from ..errors import Permanent
+from ..facts import (
+    Container,
+    DatabaseFacts,
+    Identity,
+    ImageManifest,
+    InstalledModule,
+    OwnerTag,
+    RecordedModule,
+    Session,
+)
+from ..ports import Cancelled, ContainerSpec, OnLine, Route
+from ..steps import Ports
+from .world import FakeContainer, FakeDatabase, World, database_of
+
+
+def fake_ports(world: World) -> Ports:
+    return Ports(FakeRuntime(world), FakeProxy(world), FakeCluster(world), FakeFilestore(world))
+
+
+class FakeRuntime:
+    """Docker Engine."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def pull(self, image: str, on_line: OnLine) -> None:
+        self._world.call("runtime.pull")
+        if image.partition("@")[2] not in self._world.images:
+            raise Permanent(f"The registry no longer has {image}: build the release again.", code="image_gone")
+        on_line(f"{image}: pulled")
+
+    def read_manifest(self, image: str) -> ImageManifest:
+        self._world.call("runtime.read_manifest")
+        return self._world.images[image.partition("@")[2]].manifest
+
+    def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
+        self._world.call("runtime.ensure_network")
+        self._world.networks.add(name)
+
+    def reconnect_proxy(self) -> None:
+        self._world.call("runtime.reconnect_proxy")
+
+    def containers(self, environment: str) -> tuple[Container, ...]:
+        self._world.call("runtime.containers")
+        return tuple(
+            Container(
+                name=name,
+                role=one.role,
+                token=int(one.spec.labels["odooops.token"]),
+                digest=one.digest,
+                config_hash=one.spec.labels["odooops.config_hash"],
+                running=one.running,
+                operation_id=int(one.spec.labels["odooops.operation"]),
+            )
+            for name, one in self._world.containers.items()
+            if one.spec.labels["odooops.environment"] == environment
+        )
+
+    def create(self, spec: ContainerSpec) -> None:
+        self._world.call(f"runtime.create {spec.labels['odooops.role']}")
+        existing = self._world.containers.get(spec.name)
+        if existing is None or existing.spec != spec:
+            self._world.containers[spec.name] = FakeContainer(spec)
+
+    def start(self, name: str) -> None:
+        self._world.call(f"runtime.start {self._role(name)}")
+        self._get(name).running = True
+        self._world.check()
+
+    def stop(self, name: str, timeout_seconds: int) -> None:
+        self._world.call(f"runtime.stop {self._role(name)}")
+        one = self._world.containers.get(name)
+        if one is not None:
+            if one.running and one.alias and self._world.in_flight.get(one.alias):
+                self._world.violations.append(f"{name} was stopped with requests in flight")
+            one.running = False
+        self._world.check()
+
+    def remove(self, name: str) -> None:
+        self._world.call(f"runtime.remove {self._role(name)}")
+        self._world.containers.pop(name, None)
+        self._world.check()
+
+    def expose(self, name: str, alias: str) -> None:
+        self._world.call("runtime.expose")
+        for one in self._world.containers.values():
+            if one.alias == alias:
+                one.alias = None
+        self._get(name).alias = alias
+        self._world.check()
+
+    def exposed_as(self, name: str) -> str | None:
+        one = self._world.containers.get(name)
+        return one.alias if one else None
+
+    def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
+        self._world.call("runtime.run")
+        self._world.containers[spec.name] = FakeContainer(spec, running=True)
+        database = self._world.databases[database_of(spec)]
+        database.generation = "half"
+        self._world.filestores[spec.labels["odooops.environment"], database.name] = "half"
+        self._world.call("runtime.run halfway")
+        if cancelled():
+            del self._world.containers[spec.name]
+            raise CancelledError("The update was called off.")
+        code = self._update(spec, database, on_line)
+        del self._world.containers[spec.name]
+        return code
+
+    def _update(self, spec: ContainerSpec, database: FakeDatabase, on_line: OnLine) -> int:
+        scenario = self._world.images[spec.labels["odooops.digest"]]
+        on_line("odoo.modules.loading: loading")
+        errors = []
+        if scenario.migration_error:
+            on_line(scenario.migration_error)
+            errors = [f"The update failed: {scenario.migration_error}"]
+        elif scenario.logged_error:
+            errors = [scenario.logged_error]
+        names = [name for option in ("--update", "--install") for name in _values(spec.argv, option)]
+        if not scenario.migration_error:
+            for name in names:
+                version = scenario.manifest.addons[name].version
+                database.modules[name] = InstalledModule("installed", version)
+            database.generation = scenario.generation
+            database.uuid = database.uuid or "0c2d3c1e-8f3a-11f0-9d4e-0242ac120002"
+            self._world.filestores[spec.labels["odooops.environment"], database.name] = scenario.generation
+        verdict = {"ok": not errors, "errors": errors, "updated": names, "log_errors": [], "notes": []}
+        on_line(f"ODOOOPS_VERDICT {json.dumps(verdict)}")
+        return 1 if errors else 0
+
+    def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
+        program = argv[1].rpartition("/")[2]
+        self._world.call(f"runtime.execute {program}")
+        one = self._get(name)
+        if not one.running:
+            raise Permanent(f"{name} does not run.")
+        scenario = self._world.images[one.digest]
+        database = self._world.databases.get(database_of(one.spec))
+        reachable = database is not None and not database.fenced and database.allows_connections
+        if scenario.never_healthy or not reachable:
+            on_line("/web/login answers 500 instead of 200.")
+            return 1
+        return 1 if scenario.never_warm and program == "warm.py" else 0
+
+    def version(self) -> str:
+        return "20.10.24"
+
+    def _get(self, name: str) -> FakeContainer:
+        if name not in self._world.containers:
+            raise Permanent(f"No such container: {name}")
+        return self._world.containers[name]
+
+    def _role(self, name: str) -> str:
+        return name.rsplit("-", 2)[1]
+
+
+def _values(argv: Sequence[str], option: str) -> list[str]:
+    return argv[argv.index(option) + 1].split(",") if option in argv else []
+
+
+class FakeProxy:
+    """Caddy."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def ensure_route(self, route: Route) -> None:
+        self._world.call("proxy.ensure_route")
+        if self._world.held - {route.environment}:
+            self._world.violations.append("configuration was written during another environment's hold")
+        self._world.upstreams.setdefault(route.environment, route.alias)
+        self._world.routes[route.environment] = route
+
+    def upstream(self, environment: str) -> str | None:
+        self._world.call("proxy.upstream")
+        return self._world.upstreams.get(environment)
+
+    def restore_routes(self) -> None:
+        self._world.call("proxy.restore_routes")
+
+    def switch(self, environment: str, alias: str) -> None:
+        self._world.call("proxy.switch")
+        self._require(environment)
+        self._world.upstreams[environment] = alias
+        self._world.check()
+
+    def hold(self, environment: str, alias: str) -> None:
+        self._world.call("proxy.hold")
+        self._require(environment)
+        self._world.held.add(environment)
+        self._world.upstreams[environment] = alias
+        self._world.check()
+
+    def release(self, environment: str) -> None:
+        self._world.call("proxy.release")
+        self._world.held.discard(environment)
+        self._world.check()
+
+    def in_flight(self, alias: str) -> int:
+        self._world.call("proxy.in_flight")
+        left = self._world.in_flight.get(alias, 0)
+        if left:
+            self._world.in_flight[alias] = left - 1
+        return left
+
+    def version(self) -> str:
+        return "2.11.4"
+
+    def _require(self, environment: str) -> None:
+        if environment not in self._world.upstreams:
+            raise Permanent(f"The proxy has no route for {environment}.", code="no_route")
+
+
+class FakeCluster:
+    """PostgreSQL."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def facts(self, name: str) -> DatabaseFacts | None:
+        self._world.call("database.facts")
+        one = self._world.databases.get(name)
+        if one is None:
+            return None
+        return DatabaseFacts(
+            name=name,
+            owner=one.owner,
+            bytes=one.bytes,
+            allows_connections=one.allows_connections,
+            tag=one.tag,
+            uuid=one.uuid,
+            modules=dict(one.modules),
+            recorded_digest=one.recorded_digest,
+            recorded=dict(one.recorded),
+            languages=("en_US",),
+            sessions=self.sessions(name),
+        )
+
+    def exists(self, name: str) -> bool:
+        self._world.call("database.exists")
+        return name in self._world.databases
+
+    def identity(self, name: str) -> Identity | None:
+        self._world.call("database.identity")
+        one = self._world.databases.get(name)
+        return Identity(one.uuid, one.tag) if one else None
+
+    def free_bytes(self) -> int | None:
+        self._world.call("database.free_bytes")
+        return self._world.database_free_bytes
+
+    def ensure_roles(self, app: str, app_password: str, upgrade: str, upgrade_password: str) -> None:
+        self._world.call("database.ensure_roles")
+        self._world.roles |= {app: app_password, upgrade: upgrade_password}
+
+    def create(self, name: str, owner: str) -> None:
+        self._world.call("database.create")
+        self._world.databases.setdefault(name, FakeDatabase(name, owner))
+
+    def write_tag(self, name: str, environment_uuid: str, token: int) -> None:
+        self._world.call("database.write_tag")
+        self._get(name).tag = OwnerTag(environment_uuid, token)
+
+    def sessions(self, name: str) -> tuple[Session, ...]:
+        self._world.call("database.sessions")
+        return (*self._world.sessions, *self._world.odoo_sessions(name))
+
+    def fence(self, name: str, app: str, upgrade: str) -> None:
+        self._world.call("database.fence")
+        database = self._get(name)
+        database.fenced = True
+        stuck = [one for one in self._world.sessions if not one.can_end or one.role in self._world.stubborn]
+        if stuck:
+            raise Permanent(f"A session of {stuck[0].role} can't be ended: close it.", code="foreign_sessions")
+        self._world.sessions.clear()
+
+    def unfence(self, name: str, app: str) -> None:
+        self._world.call("database.unfence")
+        self._get(name).fenced = False
+        self._world.check()
+
+    def snapshot(self, source: str, target: str, owner: str) -> str:
+        self._world.call("database.snapshot")
+        self._require_empty(source)
+        copy = replace(self._get(source), name=target, modules=dict(self._get(source).modules))
+        copy.generation = "half"
+        self._world.databases[target] = copy
+        self._world.call("database.snapshot halfway")
+        copy.generation = self._get(source).generation
+        return "wal_log"
+
+    def swap(self, live: str, snapshot: str, aside: str) -> None:
+        self._world.call("database.swap")
+        databases = self._world.databases
+        there = {name for name in (live, snapshot, aside) if name in databases}
+        if there == {live, snapshot}:
+            databases[live].allows_connections = False
+            self._require_empty(live)
+            self._world.call("database.swap shut")
+            # Both renames are one transaction.
+            databases[aside] = replace(databases.pop(live), name=aside)
+            databases[live] = replace(databases.pop(snapshot), name=live, fenced=True)
+            self._world.call("database.swap renamed")
+        elif there != {live, aside}:
+            raise Permanent(f"{live} can't be swapped: only {', '.join(sorted(there)) or 'none'} exists.")
+        databases[live].allows_connections = True
+
+    def drop(self, name: str) -> None:
+        self._world.call("database.drop")
+        self._world.databases.pop(name, None)
+
+    def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
+        self._world.call("database.record_manifest")
+        one = self._get(name)
+        one.recorded_digest = digest
+        one.recorded = {
+            module: RecordedModule(str(given["version"]), str(given["hash"])) for module, given in modules.items()
+        }
+
+    def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
+        self._world.call("database.write_parameters")
+        self._get(name).parameters |= parameters
+
+    def version(self) -> str:
+        return "15.18"
+
+    def _get(self, name: str) -> FakeDatabase:
+        if name not in self._world.databases:
+            raise Permanent(f"There is no database {name}.")
+        return self._world.databases[name]
+
+    def _require_empty(self, name: str) -> None:
+        if self._world.odoo_sessions(name) or self._world.sessions:
+            raise Permanent(f"The database {name} is in use.", code="foreign_sessions")
+        updates = [one for one in self._world.containers.values() if one.running and one.role == "update"]
+        if any(database_of(one.spec) == name for one in updates):
+            raise Permanent(f"An update still works on {name}.")
+
+
+class FakeFilestore:
+    """The droplet's directories."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def prepare(self, environment: str, uid: int, gid: int) -> None:
+        self._world.call("filestore.prepare")
+
+    def write_config(self, environment: str, name: str, text: str, uid: int, gid: int) -> None:
+        self._world.call("filestore.write_config")
+        self._world.configs[environment, name] = text
+
+    def read_config(self, environment: str, name: str) -> str | None:
+        self._world.call("filestore.read_config")
+        return self._world.configs.get((environment, name))
+
+    def remove_config(self, environment: str, name: str) -> None:
+        self._world.call("filestore.remove_config")
+        self._world.configs.pop((environment, name), None)
+
+    def drop(self, environment: str, database: str) -> None:
+        self._world.call("filestore.drop")
+        self._world.filestores.pop((environment, database), None)
+
+    def snapshot(self, environment: str, database: str, token: int) -> None:
+        self._world.call("filestore.snapshot")
+        self._world.file_snapshots[environment, token] = "half"
+        self._world.call("filestore.snapshot halfway")
+        self._world.file_snapshots[environment, token] = self._world.filestores.get((environment, database), "none")
+
+    def restore(self, environment: str, database: str, token: int) -> None:
+        self._world.call("filestore.restore")
+        generation = self._world.file_snapshots.pop((environment, token), None)
+        if generation is not None:
+            self._world.filestores[environment, database] = generation
+
+    def drop_snapshot(self, environment: str, token: int) -> None:
+        self._world.call("filestore.drop_snapshot")
+        self._world.file_snapshots.pop((environment, token), None)
+
+    def free_bytes(self, environment: str) -> int:
+        self._world.call("filestore.free_bytes")
+        return self._world.free_bytes
+
+    def total_bytes(self) -> int:
+        return 100 << 30

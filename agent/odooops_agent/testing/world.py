@@ -1,0 +1,184 @@
+"""A droplet, its proxy and its PostgreSQL in memory: one world that the four fake ports act on.
+
+The world enforces what the real parts enforce (a snapshot needs an empty database, a swap too) and notes as a
+violation what they would let pass and a customer would notice: a request that nobody answers or holds, two
+crons at a time, code on a database of another generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from ..errors import AgentError
+from ..facts import ImageManifest, InstalledModule, OwnerTag, RecordedModule, Session
+from ..ports import ContainerSpec, Route
+
+
+class Killed(BaseException):
+    """The process ends here, as by `kill -9`: nothing after it runs."""
+
+
+@dataclass
+class FakeDatabase:
+    """One database; `generation` names the release whose schema it has, or "half" in the midst of an update."""
+
+    name: str
+    owner: str
+    generation: str = "none"
+    uuid: str | None = None
+    tag: OwnerTag | None = None
+    allows_connections: bool = True
+    fenced: bool = False
+    modules: dict[str, InstalledModule] = field(default_factory=dict)
+    recorded_digest: str | None = None
+    recorded: dict[str, RecordedModule] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    bytes: int = 70 << 20
+
+
+@dataclass
+class FakeContainer:
+    spec: ContainerSpec
+    running: bool = False
+    alias: str | None = None
+
+    @property
+    def role(self) -> str:
+        return self.spec.labels["odooops.role"]
+
+    @property
+    def digest(self) -> str:
+        return self.spec.labels["odooops.digest"]
+
+
+@dataclass
+class Scenario:
+    """What a release does when it is tried."""
+
+    manifest: ImageManifest
+    generation: str
+    migration_error: str | None = None
+    logged_error: str | None = None
+    never_healthy: bool = False
+    never_warm: bool = False
+
+
+@dataclass
+class World:
+    """The state of everything, and the clock."""
+
+    images: dict[str, Scenario] = field(default_factory=dict)  # by digest; absent: gone from the registry
+    containers: dict[str, FakeContainer] = field(default_factory=dict)
+    networks: set[str] = field(default_factory=set)
+    routes: dict[str, Route] = field(default_factory=dict)
+    upstreams: dict[str, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    databases: dict[str, FakeDatabase] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)  # of others than Odoo
+    stubborn: set[str] = field(default_factory=set)  # roles whose sessions come back at once
+    filestores: dict[tuple[str, str], str] = field(default_factory=dict)  # (environment, database) → generation
+    file_snapshots: dict[tuple[str, int], str] = field(default_factory=dict)
+    configs: dict[tuple[str, str], str] = field(default_factory=dict)
+    free_bytes: int = 50 << 30
+    database_free_bytes: int | None = None
+    violations: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    before_call: Callable[[str], None] = lambda call: None
+    watched: str | None = None  # the environment whose visitors are watched
+    seconds: float = 0.0
+    started_at: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+    # -- the clock
+
+    def now(self) -> datetime:
+        return self.started_at + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    # -- what every port's verb goes through
+
+    def call(self, name: str) -> None:
+        """Note a call; a test may raise here, as an outage or a crash in its place."""
+        self.calls.append(name)
+        self.seconds += 0.01
+        self.before_call(name)
+
+    def check(self) -> None:
+        """Look at the world as a visitor and as an accountant would."""
+        self._check_visitors()
+        self._check_crons()
+        self._check_generations()
+
+    def _check_visitors(self) -> None:
+        key = self.watched
+        if key is None or key not in self.upstreams or key in self.held:
+            return
+        if self.answering(key) is None:
+            self._violate(f"nobody answers {key} at {self.upstreams[key]}, and it is not held")
+
+    def answering(self, key: str) -> FakeContainer | None:
+        """Return the container that a visitor's request reaches."""
+        alias = self.upstreams.get(key)
+        found = [one for one in self.containers.values() if one.running and one.alias == alias and one.role == "web"]
+        if len(found) > 1:
+            self._violate(f"{len(found)} containers answer {alias}")
+        return found[0] if found else None
+
+    def _check_crons(self) -> None:
+        running = [name for name, one in self.containers.items() if one.running and one.role == "cron"]
+        if len(running) > 1:
+            self._violate(f"two crons run: {running}")
+
+    def _check_generations(self) -> None:
+        for name, one in self.containers.items():
+            database = self.databases.get(database_of(one.spec))
+            # A web container that nobody reaches may stand by for a database that is about to fit.
+            visible = one.role == "cron" or (one.alias in self.upstreams.values())
+            if one.running and visible and database and not database.fenced:
+                wanted = self.images[one.digest].generation
+                if database.generation != wanted:
+                    self._violate(f"{name} of generation {wanted} on a database of {database.generation}")
+
+    def _violate(self, sentence: str) -> None:
+        last = self.calls[-1] if self.calls else "start"
+        self.violations.append(f"after {last}: {sentence}")
+
+    # -- Odoo's own sessions
+
+    def odoo_sessions(self, name: str) -> list[Session]:
+        database = self.databases[name]
+        if database.fenced or not database.allows_connections:
+            return []
+        return [
+            Session(1000 + place, database.owner, "odoo-1", "172.18.0.2", can_end=True)
+            for place, one in enumerate(self.containers.values())
+            if one.running and one.role in ("web", "cron") and database_of(one.spec) == name
+        ]
+
+
+def database_of(spec: ContainerSpec) -> str:
+    """Return the database that a container of this environment uses: `demo/prod` has demo_prod."""
+    return spec.labels["odooops.environment"].replace("/", "_").replace("-", "_")
+
+
+class Outage:
+    """Raises an error at chosen calls, for as long as told."""
+
+    def __init__(self, error: AgentError, matches: Callable[[str], bool], times: int | None = None) -> None:
+        self._error = error
+        self._matches = matches
+        self._left = times
+
+    def __call__(self, call: str) -> None:
+        if self._matches(call) and self._left != 0:
+            if self._left is not None:
+                self._left -= 1
+            raise self._error

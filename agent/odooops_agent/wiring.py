@@ -1,0 +1,44 @@
+"""Put the real parts together: the one place that knows every adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .secrets import PasswordStore
+from .settings import Settings
+from .steps import Ports
+
+MAINTENANCE_TIMEOUT_SECONDS = 60
+
+
+def password_store(settings: Settings) -> PasswordStore:
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return PasswordStore(settings.state_dir / "passwords.json")
+
+
+def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
+    """Return the adapters; nothing is asked of the outside yet."""
+    # Imported here: `plan` and `status` need neither Docker's library nor PostgreSQL's.
+    import docker
+
+    from .database import PostgresDatabase
+    from .filestore import LocalFilestore
+    from .proxy import AdminSocket, CaddyProxy
+    from .runtime.docker import DockerRuntime
+    from .targets import Targets
+
+    def writer_of(database: str) -> tuple[str, str] | None:
+        role = f"{database}_upgrade"
+        password = passwords.find(role)
+        return (role, password.reveal()) if password else None
+
+    targets = Targets(settings.targets_dir)
+    client = docker.DockerClient.from_env(timeout=MAINTENANCE_TIMEOUT_SECONDS)
+    admin = AdminSocket(Path(urlsplit(settings.caddy_admin).path))
+    return Ports(
+        runtime=DockerRuntime(client, settings.stack, settings.data_root, targets, settings.attach),
+        proxy=CaddyProxy(admin, settings.state_dir, targets),
+        database=PostgresDatabase(settings.pg_dsn.reveal(), settings.pg_quota_bytes, writer_of),
+        filestore=LocalFilestore(settings.data_root),
+    )

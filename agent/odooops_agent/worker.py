@@ -1,0 +1,158 @@
+"""The agent at work: lease, run, report; and what keeps it alive beside that."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from .background import Repeating
+from .clock import Clock
+from .control_plane import ControlPlane
+from .errors import AgentError, LeaseLost, Retryable
+from .heartbeat import CAPABILITIES, Heartbeat, agent_info
+from .journal import Entry, Journal
+from .leases import Leases
+from .operations import Workshop
+from .protocol import LeaseRequest, Operation
+
+_logger = logging.getLogger(__name__)
+
+# The control plane allows one heavy operation at a time by default; plans run beside it.
+PARALLEL_OPERATIONS = 4
+PAUSE_AFTER_REFUSAL_SECONDS = 15.0
+# How long an operation whose lease was lost waits for another lease before it is brought to a safe end.
+ABANDONED_SECONDS = 60.0
+
+
+class Worker:
+    """Leases operations one by one and runs each in a thread of its own."""
+
+    def __init__(
+        self,
+        control: ControlPlane,
+        workshop: Workshop,
+        leases: Leases,
+        heartbeat: Heartbeat,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._control = control
+        self._workshop = workshop
+        self._journal: Journal = workshop.journal
+        self._clock: Clock = workshop.clock
+        self._leases = leases
+        self._heartbeat = heartbeat
+        self._jitter = jitter
+        self._agent = agent_info()
+        self._suspended: dict[int, float] = {}
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
+        self._taking = True
+        self.loop = Repeating("worker", self.work)
+
+    # -- the life of the process
+
+    def recover(self) -> None:
+        """Bring to an end what an earlier process left; to be called before any lease is asked for."""
+        for entry in self._journal.unfinished():
+            _logger.info("operation %s was cut off: bringing it to a safe end", entry.operation.id)
+            self._leases.resume(entry.operation, entry.token)
+            self._run(entry.operation.id, lambda entry=entry: self._workshop.recover(entry))  # type: ignore[misc]
+        self._journal.compact()
+
+    def finish_running(self, seconds: float) -> bool:
+        """Take no more work and wait for what runs; tells whether all of it ended."""
+        self._taking = False
+        deadline = self._clock.monotonic() + seconds
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    # -- one round
+
+    def work(self) -> float:
+        """Lease and start what there is; return the seconds until the next look."""
+        self._end_abandoned()
+        try:
+            while self._taking and self._leases.busy() < PARALLEL_OPERATIONS and self._lease():
+                pass
+        except LeaseLost:
+            return 1.0
+        except AgentError as error:
+            _logger.info("No work can be leased: %s", error.message)
+            pause = self._heartbeat.poll_seconds if isinstance(error, Retryable) else PAUSE_AFTER_REFUSAL_SECONDS
+            return pause * (0.5 + self._jitter())
+        return self._heartbeat.poll_seconds * (0.75 + 0.5 * self._jitter())
+
+    def _lease(self) -> bool:
+        request = LeaseRequest(agent=self._agent, kinds=CAPABILITIES, tokens=self._journal.tokens())
+        response = self._control.lease(request)
+        self._heartbeat.poll_seconds = response.poll_seconds
+        if response.operation is None:
+            return False
+        self._start(response.operation)
+        return True
+
+    def _start(self, operation: Operation) -> None:
+        """Run a leased operation, or carry on with what the journal knows of it."""
+        known = self._journal.get(operation.id)
+        if not self._leases.take(operation):
+            _logger.info("operation %s goes on under a new lease", operation.id)
+            self._journal.set_token(operation.id, operation.token)
+            return
+        if known is not None and known.finish is not None:
+            _logger.info("operation %s has ended here before: reporting that", operation.id)
+            self._journal.report_again(operation.id, operation.token)
+            self._leases.drop(operation.id)
+            return
+        self._suspended.pop(operation.id, None)
+        thread = threading.Thread(
+            target=self._run, args=(operation.id, self._work_for(operation, known)), name=f"operation-{operation.id}"
+        )
+        thread.daemon = True
+        with self._lock:
+            self._threads = {one for one in self._threads if one.is_alive()} | {thread}
+        thread.start()
+
+    def _work_for(self, operation: Operation, known: Entry | None) -> Callable[[], None]:
+        if known is None or known.plan is None:
+            return lambda: self._workshop.take_on(operation)
+        self._journal.set_token(operation.id, operation.token)
+        entry = self._journal.get(operation.id)
+        assert entry is not None
+        return lambda: self._workshop.recover(entry, onward=known.suspended)
+
+    def _run(self, operation_id: int, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except LeaseLost as error:
+            _logger.warning("operation %s: %s", operation_id, error.message)
+            self._suspended[operation_id] = self._clock.monotonic()
+        except Exception:
+            _logger.exception("operation %s stopped in a way the agent does not know", operation_id)
+            self._suspended[operation_id] = self._clock.monotonic()
+        finally:
+            self._leases.drop(operation_id)
+            self.loop.now()
+
+    def _end_abandoned(self) -> None:
+        """Bring to a safe end what lost its lease and got no other: an environment must not stay held for ever."""
+        for operation_id, since in list(self._suspended.items()):
+            if self._clock.monotonic() - since < ABANDONED_SECONDS or self._leases.working(operation_id):
+                continue
+            del self._suspended[operation_id]
+            entry = self._journal.get(operation_id)
+            if entry is None or entry.finish is not None:
+                continue
+            try:
+                self._leases.resume(entry.operation, entry.token)
+                self._workshop.recover(entry)
+            except LeaseLost:
+                _logger.warning("operation %s is another worker's: forgotten here", operation_id)
+                self._journal.forget(operation_id)
+            except Exception:
+                _logger.exception("operation %s can't be brought to an end yet", operation_id)
+                self._suspended[operation_id] = self._clock.monotonic()
+            finally:
+                self._leases.drop(operation_id)
