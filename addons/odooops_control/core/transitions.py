@@ -12,10 +12,11 @@ DEPLOYMENT = {
     "soaking": {"live", "superseded", "rolled_back", "indeterminate"},
     "live": {"superseded", "rolled_back"},
     # An agent that comes back with the current token may still say how it ended.
-    "indeterminate": {"soaking", "live", "failed", "cancelled", "rolled_back", "draft"},
+    "indeterminate": {"running", "soaking", "live", "failed", "cancelled", "rolled_back", "draft"},
     "superseded": {"live"},
     "rejected": set(),
-    "cancelled": set(),
+    # Cancelled while its agent was silent; the agent finished it nevertheless.
+    "cancelled": {"soaking", "live", "failed", "indeterminate"},
     "failed": set(),
     "rolled_back": set(),
 }
@@ -28,9 +29,9 @@ OPERATION = {
     "leased": {"running", "queued", "succeeded", "failed", "cancelled", "indeterminate"},
     "running": {"queued", "succeeded", "failed", "cancelled", "indeterminate"},
     "indeterminate": {"running", "succeeded", "failed", "cancelled"},
+    "cancelled": {"succeeded", "failed", "indeterminate"},
     "succeeded": set(),
     "failed": set(),
-    "cancelled": set(),
 }
 OPERATION_LEASED = ("leased", "running")
 OPERATION_OPEN = ("queued", *OPERATION_LEASED)

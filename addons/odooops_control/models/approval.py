@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 
@@ -20,6 +20,7 @@ class OdooopsApproval(models.Model):
         "UNIQUE (deployment_id, plan_hash, user_id)", "This person has decided on this plan already."
     )
 
+    @api.depends("plan_hash", "deployment_id.plan_hash")
     def _compute_current(self):
         for approval in self:
             approval.current = approval.plan_hash == approval.deployment_id.plan_hash

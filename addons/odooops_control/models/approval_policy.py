@@ -59,12 +59,17 @@ class OdooopsApprovalPolicy(models.Model):
 
     def write(self, vals):
         """Give a changed policy a new version: plans made under the old one lose their approvals."""
-        if any(name in vals for name in _HASHED):
-            for policy in self:
-                super(OdooopsApprovalPolicy, policy).write({**vals, "version": policy.version + 1})
+        before = {policy: policy._rules() for policy in self}
+        done = super().write(vals)
+        for policy in self:
+            if policy._rules() != before[policy]:
+                super(OdooopsApprovalPolicy, policy).write({"version": policy.version + 1})
                 self.env["odooops.audit.event"]._record(policy, "policy.changed", version=policy.version)
-            return True
-        return super().write(vals)
+        return done
+
+    def _rules(self):
+        """Return what an approval was given under."""
+        return [self[name] for name in _HASHED]
 
     @api.model
     def _for_tier(self, tier):

@@ -124,10 +124,6 @@ class OdooopsDeployment(models.Model):
                 "odooops_control.deployment_timeline", {"moves": deployment.timeline or [], "labels": labels}
             )
 
-    @api.model
-    def _read_group_states(self, _states, _domain):
-        return [state for state, _label in STATES]
-
     @api.ondelete(at_uninstall=False)
     def _unlink_never(self):
         raise UserError(self.env._("Deployments are the ledger that rollbacks read: they stay."))

@@ -119,6 +119,8 @@ class OdooopsDeployment(models.Model):
         if failure and failure.code == "plan_changed" and self.plan_count < _MAX_PLANS:
             self._plan_again(redact.masked(failure.message))
             return
+        if result.get("reverted"):
+            self.environment_id.indeterminate = False
         target = operation.state if operation.state in ("cancelled", "indeterminate") else "failed"
         tail = [redact.masked(line) for line in (failure.log_tail if failure else ())] or operation._last_lines(_TAIL)
         moved = self._update_state(

@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 from ..core import names, policy, transitions
@@ -72,6 +72,9 @@ class OdooopsDeployment(models.Model):
         if existing:
             return existing, False
         self._refuse_request(environment, release, tag)
+        # Of two that ask at once the second runs into this row and is tried again, so that it finds the first.
+        environment.asked_at = fields.Datetime.now()
+        environment.flush_recordset()
         deployment = self.sudo().create(
             {
                 "environment_id": environment.id,
@@ -123,6 +126,7 @@ class OdooopsDeployment(models.Model):
             self._refuse(policy.staging_refusal(tag, None, 0, None))
 
     @api.model
+    @api.readonly
     def status(self, id):  # noqa: A002  the name is part of the protocol  pylint: disable=redefined-builtin
         """Return how a deployment is, and after how many seconds to ask again.
 

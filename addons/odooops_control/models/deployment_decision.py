@@ -173,6 +173,16 @@ class OdooopsDeployment(models.Model):
             fields.Datetime.now(),
         )
 
+    def _may_run(self):
+        """Return whether the approvals still hold now that the agent wants to begin.
+
+        Someone may have lost the right to approve meanwhile; then the plan is made and asked for anew.
+        """
+        if policy.is_approved(self._question()):
+            return True
+        self._plan_again(self.env._("An approval does not count any more, so that this has to be approved again."))
+        return False
+
     def _decide(self, user, decision, note):
         """Write the decision down: two deciding at once run into the deployment's row."""
         self.decided_at = fields.Datetime.now()

@@ -3,7 +3,7 @@ from uuid import uuid4
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 
-from ..core import names, protocol
+from ..core import names, protocol, transitions
 from .triggers import guard
 
 MEBIBYTE = 1024 * 1024
@@ -11,7 +11,7 @@ TIERS = [("preview", "Preview"), ("staging", "Staging"), ("production", "Product
 _MACHINE_FIELDS = frozenset(
     (
         "uuid", "token", "database_uuid", "health", "health_detail", "health_at", "running_digest",
-        "running_deployment_id", "indeterminate",
+        "running_deployment_id", "indeterminate", "asked_at",
     )
 )
 
@@ -121,6 +121,7 @@ class OdooopsEnvironment(models.Model):
     indeterminate = fields.Boolean(
         readonly=True, copy=False, tracking=True, help="The agent could not prove its state: repair it first."
     )
+    asked_at = fields.Datetime(readonly=True, copy=False)
     deployment_ids = fields.One2many("odooops.deployment", "environment_id", string="Deployments")
     operation_ids = fields.One2many("odooops.operation", "environment_id", string="Operations")
     restore_set_ids = fields.One2many("odooops.restore.set", "environment_id", string="Restore sets")
@@ -265,7 +266,24 @@ class OdooopsEnvironment(models.Model):
             raise AccessError(self.env._("This is recorded by OdooOps and can't be edited."))
         if {"project_id", "code"} & vals.keys() and any(self.mapped("database_uuid")):
             raise UserError(self.env._("An environment with a database keeps its project and name."))
+        if "agent_id" in vals:
+            self._hand_over(vals["agent_id"])
         return super().write(vals)
+
+    def _hand_over(self, agent_id):
+        """Give queued operations to another agent; refuse while the old one is at work."""
+        moving = self.filtered(lambda environment: environment.agent_id.id != agent_id)
+        operations = moving.sudo().operation_ids.filtered(lambda one: one.state in transitions.OPERATION_OPEN)
+        for operation in operations:
+            if operation.state != "queued" or not agent_id:
+                raise UserError(
+                    self.env._(
+                        "%(agent)s works on %(environment)s: wait until it has finished.",
+                        agent=operation.agent_id.name,
+                        environment=operation.environment_id.key,
+                    )
+                )
+        operations.write({"agent_id": agent_id})
 
     @api.model
     def _find(self, text):
@@ -398,6 +416,7 @@ class OdooopsEnvironment(models.Model):
         }
 
     @api.model
+    @api.readonly
     def status(self, environment):
         """Return how an environment is.
 

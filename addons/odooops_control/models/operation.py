@@ -63,6 +63,7 @@ class OdooopsOperation(models.Model):
     finished_at = fields.Datetime(readonly=True)
     seconds = fields.Float(compute="_compute_seconds")
     cancel_requested = fields.Boolean(readonly=True)
+    reported = fields.Boolean(readonly=True, help="The agent said how it ended.")
     error_code = fields.Char(readonly=True)
     error_message = fields.Char(readonly=True)
     result = fields.Json(readonly=True)
@@ -171,7 +172,10 @@ class OdooopsOperation(models.Model):
         """Give this operation to its agent with a new fencing token."""
         environment = self.environment_id
         if self.exclusive and environment.indeterminate:
-            return False
+            return self.browse()
+        if self.kind == "deploy" and not self.deployment_id._may_run():
+            self._update_state("cancelled", finished_at=fields.Datetime.now())
+            return self.browse()
         now = fields.Datetime.now()
         moved = self._update_state(
             "leased",

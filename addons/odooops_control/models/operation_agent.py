@@ -118,6 +118,22 @@ class OdooopsOperation(models.Model):
         :param message: a ``core.protocol.Finish``
         """
         self.ensure_one()
-        if self.state in transitions.OPERATION_ENDED:
+        if self.reported or self.state in ("succeeded", "failed"):
             return
+        if self.state == "cancelled" and (not self.exclusive or self._is_overtaken()):
+            return
+        self.reported = True
         self._end(message.outcome, message.result, message.error, message.finished_at)
+
+    def _is_overtaken(self):
+        """Return whether a later operation has changed the environment since."""
+        return bool(
+            self.search_count(
+                [
+                    ("environment_id", "=", self.environment_id.id),
+                    ("exclusive", "=", True),
+                    ("token", ">", self.token),
+                ],
+                limit=1,
+            )
+        )

@@ -32,6 +32,7 @@ class OdooopsProject(models.Model):
     series = fields.Selection(
         selection=lambda self: series.selection(), required=True, default=series.DEFAULT
     )
+    released_at = fields.Datetime(string="Last release", readonly=True, copy=False)
     member_ids = fields.One2many("odooops.project.member", "project_id", string="Members")
     environment_ids = fields.One2many("odooops.environment", "project_id", string="Environments")
     release_ids = fields.One2many("odooops.release", "project_id", string="Releases")

@@ -1,0 +1,172 @@
+import threading
+from contextlib import contextmanager
+
+import psycopg2
+
+from odoo import api, fields
+from odoo.modules.registry import Registry
+from odoo.service.model import retrying
+from odoo.sql_db import db_connect
+from odoo.tests import tagged
+from odoo.tests.common import BaseCase, get_db_name
+from odoo.tools import mute_logger
+
+from ..core import chain
+
+SHA, DIGEST = "9" * 40, "sha256:" + "9" * 64
+
+
+@tagged("post_install", "-at_install")
+class TestConcurrency(BaseCase):
+    """Two transactions at once, on real cursors; what they leave is taken away afterwards."""
+
+    def setUp(self):
+        super().setUp()
+        self.registry = Registry(get_db_name())
+        self.connection = db_connect(get_db_name())
+        self.addCleanup(self._clean)
+        with self._env() as env:
+            agent, _key = env["odooops.agent"]._enrol("droplet-race")
+            project = env["odooops.project"].create({"name": "Race", "code": "race"})
+            environments = env["odooops.environment"].create(
+                [{"project_id": project.id, "code": code, "agent_id": agent.id} for code in ("stage", "prod")]
+            )
+            env["odooops.project.member"].create(
+                {"project_id": project.id, "user_id": api.SUPERUSER_ID, "role": "release_manager"}
+            )
+            self.agent_id, self.project_id, self.stage_id = agent.id, project.id, environments[0].id
+
+    @contextmanager
+    def _env(self):
+        with self.connection.cursor() as cr:
+            yield api.Environment(cr, api.SUPERUSER_ID, {})
+
+    def _clean(self):
+        with self._env() as env:
+            user_id = env["odooops.agent"].browse(self.agent_id).user_id.id
+            for query in (
+                "DELETE FROM odooops_event WHERE project_id = %(project)s",
+                "UPDATE odooops_environment SET running_deployment_id = NULL WHERE project_id = %(project)s",
+                "DELETE FROM odooops_operation WHERE agent_id = %(agent)s",
+                "DELETE FROM odooops_deployment WHERE project_id = %(project)s",
+                "DELETE FROM odooops_release WHERE project_id = %(project)s",
+                "DELETE FROM odooops_environment WHERE project_id = %(project)s",
+                "DELETE FROM odooops_project WHERE id = %(project)s",
+                "DELETE FROM odooops_agent WHERE id = %(agent)s",
+            ):
+                env.cr.execute(query, {"project": self.project_id, "agent": self.agent_id})
+            env.cr.commit()
+            env["res.users"].browse(user_id).unlink()
+
+    def _at_once(self, function, count=2):
+        """Run ``function(env)`` in threads that begin together, as HTTP workers do; return what came out."""
+        barrier, results = threading.Barrier(count), []
+
+        def work():
+            with self._env() as env:
+                env.cr.execute("SELECT 1")
+                barrier.wait(10)
+                try:
+                    results.append(retrying(lambda: function(env), env))
+                except Exception as error:  # noqa: BLE001  the test looks at it
+                    results.append(error)
+
+        threads = [threading.Thread(target=work) for _number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return results
+
+    def _enqueue(self, *kinds):
+        with self._env() as env:
+            environment = env["odooops.environment"].browse(self.stage_id)
+            return [env["odooops.operation"]._enqueue(kind, environment).id for kind in kinds]
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_one_operation_is_leased_once(self):
+        self._enqueue("plan")
+
+        def lease(env):
+            agent = env["odooops.agent"].browse(self.agent_id)
+            return env["odooops.operation"]._lease_next(agent, ("plan",), {}).ids
+
+        results = self._at_once(lease)
+        self.assertEqual(sorted(map(len, results)), [0, 1], results)
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_two_exclusive_operations_are_not_leased_together(self):
+        self._enqueue("rollback", "destroy")
+
+        def lease(env):
+            agent = env["odooops.agent"].browse(self.agent_id)
+            agent.heavy_limit = 2
+            return env["odooops.operation"]._lease_next(agent, ("rollback", "destroy"), {}).ids
+
+        results = self._at_once(lease)
+        with self._env() as env:
+            leased = env["odooops.operation"].search([("agent_id", "=", self.agent_id), ("state", "=", "leased")])
+            self.assertEqual(len(leased), 1, results)
+
+    @mute_logger("odoo.sql_db")
+    def test_index_holds_where_snapshots_do_not_see_each_other(self):
+        first, second = self._enqueue("rollback", "destroy")
+        with self._env() as one, self._env() as two:
+            for env in (one, two):
+                env.cr.execute("SELECT 1")
+            one["odooops.operation"].browse(first).state = "leased"
+            one.cr.commit()
+            two["odooops.operation"].browse(second).state = "leased"
+            with self.assertRaises(psycopg2.errors.UniqueViolation):
+                two.flush_all()
+            two.cr.rollback()
+
+    def test_locked_operation_is_skipped(self):
+        first, second = self._enqueue("plan", "plan")
+        with self._env() as one, self._env() as two:
+            one["odooops.operation"].browse(first).lock_for_update()
+            agent = two["odooops.agent"].browse(self.agent_id)
+            self.assertEqual(two["odooops.operation"]._lease_next(agent, ("plan",), {}).id, second)
+            two.cr.rollback()
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_registered_twice_at_once(self):
+        def register(env):
+            return env["odooops.release"].register(
+                project="race", ref="refs/heads/main", commit_sha=SHA, image=f"localhost:5000/race@{DIGEST}"
+            )
+
+        results = self._at_once(register)
+        self.assertEqual(len({result["id"] for result in results}), 1, results)
+        self.assertEqual(sorted(result["new"] for result in results), [False, True])
+        with self._env() as env:
+            self.assertEqual(len(env["odooops.environment"].browse(self.stage_id).deployment_ids), 1)
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_audit_chain_does_not_fork(self):
+        def record(env):
+            env["odooops.audit.event"]._record(env["odooops.project"].browse(self.project_id), "test.race")
+            return True
+
+        for _time in range(5):
+            self.assertEqual(self._at_once(record, 3), [True] * 3)
+        with self._env() as env:
+            events = env["odooops.audit.event"].search([], order="id")
+            self.assertTrue(env["odooops.audit.event"].verify()["ok"])
+            self.assertEqual(events[0].previous_hash, chain.GENESIS)
+
+    def test_lease_of_a_day_ago_expires_once(self):
+        [operation_id] = self._enqueue("plan")
+        with self._env() as env:
+            env["odooops.operation"].browse(operation_id).write(
+                {"state": "leased", "attempt": 1, "token": 1, "lease_until": fields.Datetime.subtract(fields.Datetime.now(), days=1)}
+            )
+
+        def expire(env):
+            env["odooops.operation"]._expire_leases()
+            return env["odooops.operation"].browse(operation_id).state
+
+        with mute_logger("odoo.sql_db", "odoo.service.model"):
+            self._at_once(expire)
+        with self._env() as env:
+            self.assertEqual(env["odooops.operation"].browse(operation_id).state, "queued")

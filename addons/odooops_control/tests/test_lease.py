@@ -1,0 +1,159 @@
+from datetime import timedelta
+
+from freezegun import freeze_time
+
+from odoo import fields
+from odoo.tests import tagged
+
+from ..core import protocol
+from .common import DIGEST_B, SHA_B, OdooopsCase, fixture
+
+
+@tagged("post_install", "-at_install")
+class TestLease(OdooopsCase):
+    """Who gets which operation, and for how long."""
+
+    def _running_deploy(self):
+        self._register()
+        self._plan(self.stage.deployment_ids)
+        return self._lease(("deploy",))
+
+    def test_kinds_the_agent_can_do(self):
+        self._register()
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertFalse(self._lease(()))
+        self.assertEqual(self._lease(("plan",)).kind, "plan")
+        self.assertFalse(self._lease(("plan",)))
+
+    def test_one_heavy_operation_at_a_time_and_plans_beside_it(self):
+        self.assertEqual(self._running_deploy().kind, "deploy")
+        other = self._other_project()
+        self._register(project="other", user=self.developer, sha=SHA_B, digest=DIGEST_B)
+        operation = self._lease()
+        self.assertEqual((operation.kind, operation.environment_id), ("plan", other))
+        self._finish(operation, result=self._plan_result(operation))
+        self.assertFalse(self._lease())
+        self.agent.heavy_limit = 2
+        self.assertEqual(self._lease().kind, "deploy")
+
+    def test_projects_take_turns(self):
+        other = self._other_project()
+        self._register(project="other", user=self.developer, sha=SHA_B, digest=DIGEST_B)
+        for number in range(3):
+            self.env["odooops.operation"]._enqueue("health", self.stage)
+            self.env["odooops.operation"]._enqueue("health", other)
+        served = []
+        for _time in range(6):
+            operation = self._lease(("health",))
+            served.append(operation.project_id.code)
+            self._finish(operation)
+        self.assertEqual(len(set(served[:2])), 2, served)
+        self.assertEqual(served.count("demo"), 3)
+
+    def test_a_lease_that_ran_out_is_given_again(self):
+        operation = self._running_deploy()
+        token, deployment = operation.token, operation.deployment_id
+        with freeze_time(fields.Datetime.now() + timedelta(seconds=31)):
+            self.env["odooops.operation"]._expire_leases()
+            self.assertEqual((operation.state, deployment.state), ("queued", "queued"))
+            again = self._lease(("deploy",))
+        self.assertEqual(again, operation)
+        self.assertGreater(again.token, token)
+        self.assertEqual(again.attempt, 2)
+        with self.assertRaises(protocol.StaleToken):
+            self.env["odooops.operation"]._of_agent(self.agent, operation.id, token)
+
+    def test_lost_three_times_is_indeterminate(self):
+        operation = self._running_deploy()
+        for days in (1, 2):
+            with freeze_time(fields.Datetime.now() + timedelta(days=days)):
+                self.env["odooops.operation"]._expire_leases()
+                self.assertTrue(self._lease(("deploy",)))
+        with freeze_time(fields.Datetime.now() + timedelta(days=4)):
+            self.env["odooops.operation"]._expire_leases()
+        self.assertEqual(operation.state, "indeterminate")
+        self.assertEqual(operation.deployment_id.state, "indeterminate")
+        self.assertTrue(self.stage.indeterminate)
+        # The agent comes back with the newest token: it knows how it ended.
+        self._finish(operation, result=self._deploy_result(operation))
+        self.assertEqual(operation.deployment_id.state, "live")
+        self.assertFalse(self.stage.indeterminate)
+
+    def test_lost_plan_fails_after_three_attempts(self):
+        self._register()
+        operation = self._lease()
+        for days in (1, 2):
+            with freeze_time(fields.Datetime.now() + timedelta(days=days)):
+                self.env["odooops.operation"]._expire_leases()
+                self.assertTrue(self._lease())
+        with freeze_time(fields.Datetime.now() + timedelta(days=4)):
+            self.env["odooops.operation"]._expire_leases()
+        self.assertEqual((operation.state, operation.deployment_id.state), ("failed", "failed"))
+        self.assertFalse(self.stage.indeterminate)
+
+    def test_the_agent_takes_up_again_after_the_control_plane_was_away(self):
+        operation = self._running_deploy()
+        with freeze_time(fields.Datetime.now() + timedelta(minutes=10)):
+            self.env["odooops.operation"]._expire_leases()
+            self.assertEqual(operation.state, "queued")
+            orders = self._heartbeat(operation)
+        self.assertEqual(orders, [{"id": operation.id, "order": "continue"}])
+        self.assertEqual((operation.state, operation.deployment_id.state), ("running", "running"))
+
+    def test_the_outcome_of_a_requeued_operation_counts(self):
+        operation = self._running_deploy()
+        with freeze_time(fields.Datetime.now() + timedelta(minutes=10)):
+            self.env["odooops.operation"]._expire_leases()
+            self._finish(operation, result=self._deploy_result(operation))
+        self.assertEqual(operation.deployment_id.state, "live")
+
+    def test_finished_although_cancelled_meanwhile(self):
+        operation = self._running_deploy()
+        with freeze_time(fields.Datetime.now() + timedelta(minutes=10)):
+            self.env["odooops.operation"]._expire_leases()
+            operation.deployment_id.with_user(self.developer).action_cancel()
+            self.assertEqual(operation.deployment_id.state, "cancelled")
+            self._finish(operation, result=self._deploy_result(operation))
+        self.assertEqual(operation.deployment_id.state, "live")
+        self.assertEqual(self.stage.running_deployment_id, operation.deployment_id)
+
+    def test_heartbeat_renews_the_lease(self):
+        operation = self._running_deploy()
+        later = fields.Datetime.now() + timedelta(seconds=25)
+        with freeze_time(later):
+            self._heartbeat(operation)
+        self.assertEqual(operation.lease_until, later + timedelta(seconds=30))
+
+    def test_an_indeterminate_environment_gets_nothing_exclusive(self):
+        self._register()
+        self._plan(self.stage.deployment_ids)
+        self.stage.indeterminate = True
+        self.assertFalse(self._lease())
+
+    def test_silent_agent_is_noticed(self):
+        self.agent._seen(protocol.Heartbeat.from_json(fixture("heartbeat_request")))
+        self.assertEqual(self.agent.state, "online")
+        self.stage.health = "green"
+        other, _key = self.env["odooops.agent"]._enrol("droplet-other")
+        later = fields.Datetime.now() + timedelta(seconds=29)
+        with freeze_time(later):
+            self.agent.invalidate_recordset(["state"])
+            self.assertEqual(self.agent.state, "silent")
+            self.assertIn(self.agent, self.env["odooops.agent"].search([("state", "=", "silent")]))
+            self.assertEqual(self.env["odooops.environment"].status("demo/stage")["health"], "unknown")
+            # Another agent's heartbeat is enough to report it.
+            other._notice_silent()
+            self.assertTrue(self.agent.silent)
+            self.assertEqual(self.stage.health, "unknown")
+            self.assertIn(self.administrator, self.agent.activity_ids.user_id)
+            self.agent._seen(protocol.Heartbeat.from_json(fixture("heartbeat_request")))
+        self.assertFalse(self.agent.silent or self.agent.activity_ids)
+
+    def _heartbeat(self, operation):
+        worked_on = [protocol.WorkedOn(operation.id, operation.token, "")]
+        return self.env["odooops.operation"]._heartbeat(self.agent, worked_on)
+
+    def _other_project(self):
+        project = self._make_project("other")
+        self._join(self.developer, "developer", project)
+        return self._make_environments(project, self.agent)[0]

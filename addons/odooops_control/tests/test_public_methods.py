@@ -1,0 +1,75 @@
+import inspect
+
+from odoo import models
+from odoo.tests import tagged
+from odoo.tests.common import TransactionCase
+
+ALLOWED = {
+    "odooops.agent": {"action_regenerate_key", "action_revoke_keys"},
+    "odooops.agent.enrol": {"action_enrol"},
+    "odooops.approval.wizard": {"action_approve", "action_reject"},
+    "odooops.audit.event": {"verify"},
+    "odooops.ci.access": {"action_create_key"},
+    "odooops.deploy.wizard": {"action_request"},
+    "odooops.deployment": {
+        "action_approve",
+        "action_cancel",
+        "action_open_approval",
+        "action_plan_again",
+        "action_reject",
+        "request",
+        "status",
+    },
+    "odooops.environment": {
+        "action_deploy",
+        "action_mark_repaired",
+        "action_open_deployments",
+        "action_open_url",
+        "status",
+    },
+    "odooops.project": {"action_open_environments", "action_open_releases"},
+    "odooops.release": {"register"},
+}
+
+
+@tagged("post_install", "-at_install")
+class TestPublicMethods(TransactionCase):
+    """Every public method is reachable with an API key: only what is meant to be may be public."""
+
+    def _own_public_methods(self, model_class):
+        inherited = set(dir(models.BaseModel))
+        for parent in self.env.registry.values():
+            if not parent._name.startswith("odooops.") and issubclass(model_class, parent):
+                inherited |= set(dir(parent))
+        for name, method in inspect.getmembers(model_class, inspect.isroutine):
+            private = name.startswith("_") or getattr(method, "_api_private", False)
+            if not private and name not in inherited and name != "init":
+                yield name
+
+    def _mail_mixins(self, names):
+        mixins = ("mail.thread", "mail.activity.mixin", "bus.listener.mixin")
+        known = {name for mixin in mixins for name in dir(self.env.registry[mixin])}
+        return {name for name in names if name not in known}
+
+    def test_only_what_is_allowed_is_public(self):
+        for name, model_class in self.env.registry.items():
+            if name.startswith("odooops."):
+                with self.subTest(model=name):
+                    found = self._mail_mixins(self._own_public_methods(model_class))
+                    self.assertEqual(found, ALLOWED.get(name, set()))
+
+    def test_methods_for_ci_take_named_arguments(self):
+        for model, method, arguments in (
+            ("odooops.release", "register", ["project", "ref", "commit_sha", "image", "manifest", "checks"]),
+            ("odooops.deployment", "request", ["environment", "ref", "commit_sha"]),
+            ("odooops.deployment", "status", ["id"]),
+            ("odooops.environment", "status", ["environment"]),
+        ):
+            function = getattr(self.env.registry[model], method)
+            self.assertTrue(function._api_model)
+            self.assertEqual(list(inspect.signature(function).parameters)[1:], arguments)
+
+    def test_init_needs_no_caller(self):
+        """``init`` is Odoo's own hook; calling it over the API only puts triggers back."""
+        for name in ("odooops.environment", "odooops.release", "odooops.audit.event"):
+            self.assertTrue(getattr(self.env.registry[name].init, "_api_private", False), name)
