@@ -42,7 +42,7 @@ QUIET_LOOKS = 3
 INSTALLED_MANIFEST = "odooops.installed_manifest"
 DATABASE_UUID = "database.uuid"
 
-AWAY = (pg.OperationalError, psycopg2.InterfaceError)
+AWAY = ("08", "57P", "53300")  # SQLSTATE: connection lost, shutting down or starting, too many connections
 Login = tuple[str, str]  # role, password
 
 
@@ -480,20 +480,22 @@ def _explained() -> Iterator[None]:
     """Turn the driver's errors into the agent's."""
     try:
         yield
-    except AgentError:
-        raise
-    except pg.DiskFull as error:
-        raise Permanent("PostgreSQL's disk is full; enlarge it or drop old snapshots.", code="disk_full") from error
-    except pg.QueryCanceled as error:
-        raise Retryable(f"PostgreSQL took too long ({_first_line(error)}); see what it is busy with.") from error
-    except AWAY as error:
-        raise Retryable(
-            f"PostgreSQL does not answer ({_first_line(error)}); see that it is up and lets the agent in."
-        ) from error
-    except pg.InsufficientPrivilege as error:
-        raise Permanent(
-            f"The agent's role may not do this ({_first_line(error)}); run `odooops-agent doctor` for what it lacks.",
-            code="missing_right",
-        ) from error
     except psycopg2.Error as error:
-        raise Permanent(f"PostgreSQL refused: {_first_line(error)}") from error
+        raise _translated(error) from error
+
+
+def _translated(error: psycopg2.Error) -> AgentError:
+    state, reason = error.pgcode or "", _first_line(error)
+    lost = not state and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    if lost or state.startswith(AWAY):
+        return Retryable(f"PostgreSQL does not answer ({reason}); see that it is up and lets the agent in.")
+    if isinstance(error, pg.QueryCanceled):
+        return Retryable(f"PostgreSQL took too long ({reason}); see what it is busy with.")
+    if isinstance(error, pg.DiskFull):
+        return Permanent("PostgreSQL's disk is full; enlarge it or drop old snapshots.", code="disk_full")
+    if isinstance(error, pg.InsufficientPrivilege):
+        return Permanent(
+            f"The agent's role may not do this ({reason}); run `odooops-agent doctor` for what it lacks.",
+            code="missing_right",
+        )
+    return Permanent(f"PostgreSQL refused: {reason}")

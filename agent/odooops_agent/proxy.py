@@ -23,6 +23,8 @@ from .targets import Targets, slug
 
 # Between Caddy's reading of a target file and its counting of the request lies far less than this.
 SETTLE_SECONDS = 0.05
+# A connection made while Caddy changes its configuration may be closed unanswered.
+CONFIG_SETTLE_SECONDS = 0.2
 # A hold older than this has long turned to the maintenance page; it keeps no other environment waiting.
 HOLD_HONOURED_SECONDS = 900.0
 WRITE_WAIT_SECONDS = 960.0
@@ -201,6 +203,7 @@ class CaddyProxy:
                 return
             answer = self._admin.call("PATCH", self._server, wanted, if_match=read.etag)
             if answer.status == 200:
+                time.sleep(CONFIG_SETTLE_SECONDS)
                 return
             if answer.status != 412:  # 412: somebody else wrote since; read again
                 raise Permanent(f"Caddy refused the route of {routes[0].environment}: {_reason(answer)}")
