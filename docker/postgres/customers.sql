@@ -2,4 +2,5 @@
 \getenv password ODOOOPS_ROLE_PASSWORD
 CREATE ROLE odooops_agent LOGIN NOSUPERUSER CREATEDB CREATEROLE PASSWORD :'password';
 CREATE DATABASE defaultdb OWNER odooops_agent;
-REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;
+-- Not from "postgres": Odoo's bus sends and hears its notifications there, whatever its own database is.
+REVOKE CONNECT ON DATABASE template1 FROM PUBLIC;
