@@ -40,7 +40,7 @@ def main():
             install("--update" if installed else "--init", database)
             after_install(connection, current, None if installed else admin_password)
         freeze_url(connection)
-    os.execvp("odoo", ["odoo", f"--config={CONF}", *sys.argv[1:]])
+    os.execvp("odoo", ["odoo", f"--config={CONF}", *sys.argv[1:]])  # noqa: S606 (this process becomes Odoo)
 
 
 def conf_text(database, password):
@@ -56,6 +56,7 @@ def conf_text(database, password):
         "proxy_mode": "True",
         "workers": SETTINGS.get("ODOOOPS_CONTROL_WORKERS", "2"),
         "max_cron_threads": "1",
+        "http_interface": "0.0.0.0",  # noqa: S104 (of the container)
         "gevent_port": "8072",
         "addons_path": str(ADDONS),
         "data_dir": str(DATA),
@@ -134,8 +135,8 @@ def recorded_build(connection):
 def install(flag, database):
     """Install or update the addon; `-u` may end well with modules left half-way, so look."""
     print(f"odooops-control: {flag.strip('-')} of {ADDON}", flush=True)
-    argv = ["odoo", f"--config={CONF}", f"--database={database}", flag, ADDON, "--stop-after-init", "--no-http", "--workers=0"]
-    if subprocess.run(argv).returncode:
+    argv = ["odoo", f"--config={CONF}", f"--database={database}", flag, ADDON]
+    if subprocess.run([*argv, "--stop-after-init", "--no-http", "--workers=0"]).returncode:
         fail(f"Odoo could not {flag.strip('-')} {ADDON}: see the lines above.")
 
 
@@ -165,7 +166,8 @@ def freeze_url(connection):
 
 def set_parameter(cursor, key, value):
     cursor.execute(
-        "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
+        "INSERT INTO ir_config_parameter (key, value) VALUES (%s, %s)"
+        " ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value",
         [key, value],
     )
 

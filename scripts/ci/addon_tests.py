@@ -56,8 +56,8 @@ def prepare(stack, server, progress):
 
 def pytest_argv(extra):
     return [
-        "python3", "-m", "pytest", f"{IN_CONTAINER}/addons/{ADDON}", "--odoo-http", "-p", "no:cacheprovider", "-ra", "-q",
-        f"--junitxml={IN_CONTAINER}/results/junit.xml", *extra,
+        "python3", "-m", "pytest", f"{IN_CONTAINER}/addons/{ADDON}", "--odoo-http", "-p", "no:cacheprovider",
+        "-ra", "-q", f"--junitxml={IN_CONTAINER}/results/junit.xml", *extra,
     ]
 
 
@@ -73,7 +73,7 @@ def verdict(code, junit, filtered):
     """
     if not junit.exists():
         return code or 1
-    suite = xml.etree.ElementTree.parse(junit).getroot().find("testsuite")
+    suite = xml.etree.ElementTree.parse(junit).getroot().find("testsuite")  # noqa: S314 (our own file)
     ran, skipped = int(suite.get("tests")), int(suite.get("skipped"))
     if code or filtered:
         return code
@@ -103,8 +103,8 @@ class TestServer:
         password = secrets.token_urlsafe(16)
         # Nothing here outlives the container, so nothing has to be safe on disk.
         engine.docker(
-            "run", "--detach", f"--name={self._name}", f"--network={self._network}", *labels, "--publish=127.0.0.1::5432",
-            f"--env=POSTGRES_PASSWORD={password}", "--shm-size=256m", image,
+            "run", "--detach", f"--name={self._name}", f"--network={self._network}", *labels,
+            "--publish=127.0.0.1::5432", f"--env=POSTGRES_PASSWORD={password}", "--shm-size=256m", image,
             "postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
         )
         self._password_file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +140,8 @@ class TestServer:
 
         :raises CommandFailed: Odoo says why
         """
-        argv = ["odoo", f"--database={database}", f"--init={modules}", "--stop-after-init", "--no-http", "--log-level=warn"]
-        shell.run(self._docker_run(argv, database))
+        argv = ["odoo", f"--database={database}", f"--init={modules}", "--stop-after-init", "--no-http"]
+        shell.run(self._docker_run([*argv, "--log-level=warn"], database))
         return modules
 
     def run(self, argv, database):
@@ -162,13 +162,14 @@ class TestServer:
             # As in the repository: the contract's fixtures stand beside the addons.
             f"--volume={paths.ROOT}/tests/contract:{IN_CONTAINER}/tests/contract:ro",
             f"--volume={FOLDER}/results:{IN_CONTAINER}/results", "--tmpfs=/mnt/extra-addons",
-            f"--env=ODOO_RC={IN_CONTAINER}/odoo.conf", "--env=PYTHONDONTWRITEBYTECODE=1", self._image, *argv,
+            f"--env=ODOO_RC={IN_CONTAINER}/odoo.conf", "--env=PYTHONDONTWRITEBYTECODE=1",
+            self._image, *argv,
         ]
 
     def _conf(self, database):
         return (
-            f"[options]\ndb_host = {self._name}\ndb_user = {ROLE}\ndb_password = {self._password}\ndb_name = {database}\n"
-            f"addons_path = {IN_CONTAINER}/addons\ndata_dir = /tmp/odoo\n"
+            f"[options]\ndb_host = {self._name}\ndb_user = {ROLE}\ndb_password = {self._password}\n"
+            f"db_name = {database}\naddons_path = {IN_CONTAINER}/addons\ndata_dir = /tmp/odoo\n"
         )
 
     @property
@@ -185,7 +186,9 @@ class TestServer:
 
     def _connect(self):
         port = engine.docker("port", self._name, "5432/tcp").split()[0].rpartition(":")[2]
-        return psycopg2.connect(host="127.0.0.1", port=port, user="postgres", password=self._password, dbname="postgres")
+        return psycopg2.connect(
+            host="127.0.0.1", port=port, user="postgres", password=self._password, dbname="postgres"
+        )
 
     def _await(self):
         deadline = time.monotonic() + DATABASE_WAIT_SECONDS
@@ -194,7 +197,8 @@ class TestServer:
                 return self._connect().close()
             except psycopg2.OperationalError as error:
                 if time.monotonic() > deadline:
-                    raise SetupError(f"The tests' PostgreSQL does not answer after {DATABASE_WAIT_SECONDS} s: {error}") from error
+                    why = f"The tests' PostgreSQL does not answer after {DATABASE_WAIT_SECONDS} s: {error}"
+                    raise SetupError(why) from error
                 time.sleep(0.3)
 
     def _execute(self, statement, values=None):

@@ -77,7 +77,7 @@ def run(argv, junit):
 def read(junit):
     """Return the count of a JUnit file's text."""
     count = Count()
-    for suite in xml.etree.ElementTree.fromstring(junit).iter("testsuite"):
+    for suite in xml.etree.ElementTree.fromstring(junit).iter("testsuite"):  # noqa: S314 (our own file)
         number = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
         failed = number["failures"] + number["errors"]
         count += Count(max(number["tests"] - failed - number["skipped"], 0), failed, number["skipped"])

@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import sys
+from contextlib import contextmanager
 
 from . import paths
 from .errors import SetupError
@@ -28,8 +29,10 @@ def up():
     """Start everything but the story, and say how to get in."""
     progress = Progress()
     stack = Stack.load().ensure_up(progress)
-    print(f"\nReady after {progress.seconds:.0f} s.\n  console   {stack.console_url}   login admin, password {stack.admin_password}")
-    print(f"  registry  {stack.registry}\n  The password is in {paths.SECRETS / 'control_admin_password'}. `make down` removes it all.")
+    print(f"\nReady after {progress.seconds:.0f} s.")
+    print(f"  console   {stack.console_url}   login admin, password {stack.admin_password}")
+    print(f"  registry  {stack.registry}")
+    print(f"The password is in {paths.SECRETS / 'control_admin_password'}. `make down` removes it all.")
     return 0
 
 
@@ -41,20 +44,16 @@ def down(everything):
     return 0
 
 
-class alone:
+@contextmanager
+def alone():
     """Hold the checkout's lock: two set-ups at once would build over each other."""
-
-    def __enter__(self):
-        paths.STATE.mkdir(parents=True, exist_ok=True)
-        self._file = (paths.STATE / "lock").open("w")
+    paths.STATE.mkdir(parents=True, exist_ok=True)
+    with (paths.STATE / "lock").open("w") as lock:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SetupError(f"Another make works in {paths.STATE}; wait until it is done.") from error
-        return self
-
-    def __exit__(self, *_exc):
-        self._file.close()
+        yield
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Package:
 def parse_targets(text):
     """Read `apt-get indextargets` output into sources, each once."""
     rows = (line.split("|") for line in text.split() if line.count("|") == 2)
-    return sorted({Source(uri, suite, component) for uri, suite, component in rows}, key=lambda s: (s.suite, s.component))
+    return sorted({Source(*row) for row in rows}, key=lambda source: (source.suite, source.component))
 
 
 def parse_lock(text):
@@ -60,7 +60,8 @@ def own_sources():
     mirror = os.environ.get("ODOOOPS_DEBIAN_MIRROR")
     if mirror:
         return [Source(mirror, OWN_SUITE, "main")]
-    text = shell.run(["apt-get", "indextargets", "--format", "$(REPO_URI)|$(CODENAME)|$(COMPONENT)", "Created-By: Packages"])
+    wanted = "$(REPO_URI)|$(CODENAME)|$(COMPONENT)"
+    text = shell.run(["apt-get", "indextargets", "--format", wanted, "Created-By: Packages"])
     return [source for source in parse_targets(text) if source.suite.startswith(OWN_SUITE)]
 
 
@@ -130,7 +131,8 @@ def _download_unpinned(package, tell):
     folder = paths.DOWNLOADS / "unpinned"
     folder.mkdir(exist_ok=True)
     shell.run(["apt-get", *_options(), "download", f"{package.name}/{package.suite}"], cwd=folder)
-    tell(f"the mirror no longer has {package.name} {package.version}; took {_file(package).name}, by apt's signed checksum")
+    took = f"took {_file(package).name}, by apt's signed checksum"
+    tell(f"the mirror no longer has {package.name} {package.version}; {took}")
 
 
 def _options():

@@ -16,10 +16,10 @@ from .errors import SetupError
 INPUTS_LABEL = "odooops.inputs"
 # As in .dockerignore: what tools leave behind is in no image.
 _IGNORED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-_SECRET_MOUNT = "/run/secrets"
+_MOUNT = "/run/secrets"
 _IN_A_BUILD = {
-    "PIP_CONFIG_FILE": f"{_SECRET_MOUNT}/pip_conf",
-    "APT_CONFIG": f"{_SECRET_MOUNT}/apt_conf",
+    "PIP_CONFIG_FILE": f"{_MOUNT}/pip_conf",
+    "APT_CONFIG": f"{_MOUNT}/apt_conf",
 }
 _BUNDLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 _SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -90,7 +90,7 @@ def pip_settings(listing, with_bundle):
 
     Paths of this host (find-links folders, file:// indexes) are left out: they are not in the build.
     """
-    settings = {"cert": f"{_SECRET_MOUNT}/ca_bundle"} if with_bundle else {}
+    settings = {"cert": f"{_MOUNT}/ca_bundle"} if with_bundle else {}
     for line in listing.splitlines():
         name, _, value = line.partition("=")
         key, value = name.rpartition(".")[2].lower().replace("_", "-"), value.strip("'\"")
@@ -122,9 +122,9 @@ def _apt_settings():
     """Point apt to the sources of the machine, where it is a Debian one, and pass its checks on."""
     lines = apt.checks()
     if _apt_sources():
-        lines += [f'Dir::Etc::SourceList "{_SECRET_MOUNT}/apt_sources";', 'Dir::Etc::SourceParts "/dev/null";']
+        lines += [f'Dir::Etc::SourceList "{_MOUNT}/apt_sources";', 'Dir::Etc::SourceParts "/dev/null";']
     if _ca_bundle():
-        lines.append(f'Acquire::https::CAInfo "{_SECRET_MOUNT}/ca_bundle";')
+        lines.append(f'Acquire::https::CAInfo "{_MOUNT}/ca_bundle";')
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -4,15 +4,16 @@ import json
 import shutil
 
 from . import base_images, build, engine, paths
-from .errors import SetupError
 
-_KEPT = ("downloads", "venv", "tools", "apt", "lint", "ports.json", "log", "lock")
+# What only costs time to make again, and nothing that a stack left in it.
+_KEPT = ("downloads", "venv", "tools", "apt", "lint", "ports.json", "dockerd.pid", "log", "lock")
 
 
 def published_ports(stack):
     """Return the host ports that this stack's running containers hold."""
     text = engine.docker("ps", "--filter", f"label=odooops.stack={stack}", "--format", "{{.Ports}}")
-    published = (part.partition("->")[0].rpartition(":")[2] for part in text.replace("\n", ",").split(",") if "->" in part)
+    parts = (part for part in text.replace("\n", ",").split(",") if "->" in part)
+    published = (part.partition("->")[0].rpartition(":")[2] for part in parts)
     return {int(port) for port in published if port.isdigit()}
 
 
@@ -24,12 +25,14 @@ def remove(stack, everything=False):
     removed = {}
     if engine.answers():
         label = f"label=odooops.stack={stack.name}"
-        removed["containers"] = _remove("container", engine.docker("ps", "--all", "--quiet", "--filter", label), "--force", "--volumes")
+        containers = engine.docker("ps", "--all", "--quiet", "--filter", label)
+        removed["containers"] = _remove("container", containers, "--force", "--volumes")
         removed["networks"] = _remove_networks(engine.docker("network", "ls", "--quiet", "--filter", label))
         removed["volumes"] = _remove("volume", engine.docker("volume", "ls", "--quiet", "--filter", label), "--force")
         removed["images"] = _remove_images(stack, label)
         if everything:
             removed["base images"] = _remove_stand_ins()
+            engine.stop_own_daemon()
     _remove_files(everything)
     return removed
 
@@ -53,12 +56,12 @@ def _remove_networks(ids):
 
 def _remove_images(stack, label):
     """Remove the project's images and all names in the stack's registry; layers of base images stay."""
-    listing = engine.docker("image", "ls", "--format", "{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}", "--digests")
+    listing = engine.docker("image", "ls", "--format", "{{.Repository}} {{.ID}}")
     prefixes = [f"{stack.name}/"]
     if stack.has_ports:
         prefixes.append(f"{stack.registry}/")
     names = set(engine.docker("image", "ls", "--quiet", "--filter", label).split())
-    for repository, tag, digest, image in (line.split() for line in listing.splitlines()):
+    for repository, image in (line.split() for line in listing.splitlines()):
         if repository.startswith(tuple(prefixes)):
             names.add(image)
     return _remove("image", "\n".join(names), "--force")

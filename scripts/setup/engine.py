@@ -2,7 +2,9 @@
 
 import fcntl
 import json
+import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -14,6 +16,7 @@ from .errors import SetupError
 
 DAEMON_WAIT_SECONDS = 60
 _ENGINES_OWN_CLIENT = "/usr/bin/docker"
+_PID_FILE = paths.STATE / "dockerd.pid"
 
 
 def client():
@@ -37,9 +40,10 @@ def ensure_engine():
     """Use the Docker Engine that answers, else install and start one; return a sentence about it."""
     how = "answers"
     if not answers():
-        how = "installed and started" if not Path("/usr/sbin/dockerd").exists() and not shutil.which("dockerd") else "started"
-        if how == "installed and started":
+        how = "started"
+        if not _daemon():
             apt_install("docker.io")
+            how = "installed and started"
         _start()
     _ensure_buildkit()
     return f"{how}, {docker('version', '--format', '{{.Server.Version}}').strip()}"
@@ -54,6 +58,10 @@ def apt_install(*packages):
     shell.run(argv, env=env, log=f"apt-install-{packages[0]}.log")
 
 
+def _daemon():
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
 def _start():
     if Path("/run/systemd/system").is_dir():
         shell.run(["systemctl", "start", "docker"])
@@ -62,15 +70,28 @@ def _start():
     deadline = time.monotonic() + DAEMON_WAIT_SECONDS
     while not answers():
         if time.monotonic() > deadline:
-            raise SetupError(f"Docker Engine does not answer after {DAEMON_WAIT_SECONDS} s; see {paths.LOGS}/dockerd.log.")
+            log = paths.LOGS / "dockerd.log"
+            raise SetupError(f"Docker Engine does not answer after {DAEMON_WAIT_SECONDS} s; see {log}.")
         time.sleep(0.5)
 
 
 def _start_daemon_ourselves():
     """Start dockerd in a session of its own: no systemd is here to do it, and it must outlive this process."""
-    daemon = shutil.which("dockerd") or "/usr/sbin/dockerd"
     with (paths.LOGS / "dockerd.log").open("ab") as log:
-        subprocess.Popen([daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        started = subprocess.Popen(
+            [_daemon()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    _PID_FILE.write_text(str(started.pid))
+
+
+def stop_own_daemon():
+    """Stop the dockerd that an earlier run started; one of the machine's own is left alone."""
+    if not _PID_FILE.exists():
+        return
+    pid = int(_PID_FILE.read_text())
+    name = Path(f"/proc/{pid}/comm")
+    if name.exists() and name.read_text().strip() == "dockerd":
+        os.kill(pid, signal.SIGTERM)
 
 
 def _ensure_buildkit():

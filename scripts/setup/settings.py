@@ -67,7 +67,7 @@ def env_file(values):
 
 
 def caddy_json(text, hosts):
-    """Return caddy.json for the demo: plain HTTP, and the console under these host names instead of production's one."""
+    """Return caddy.json for the demo: plain HTTP, and the console under these names instead of production's one."""
     config = json.loads(text)
     server = config["apps"]["http"]["servers"]["odooops"]
     server["listen"] = [":80"]  # only HTTP's own port: Caddy then asks for no certificates

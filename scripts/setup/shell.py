@@ -20,7 +20,8 @@ def run(argv, *, log=None, cwd=None, env=None, timeout_seconds=None, stdin=None)
     try:
         return _run_logged(argv, log, options) if log else _run_captured(argv, options)
     except FileNotFoundError as error:
-        raise SetupError(f"The program {error.filename or argv[0]} is missing; install it and run make again.") from error
+        program = error.filename or argv[0]
+        raise SetupError(f"The program {program} is missing; install it and run make again.") from error
     except subprocess.TimeoutExpired as error:
         raise SetupError(f"`{' '.join(argv[:4])}` did not end within {timeout_seconds} s.") from error
 

@@ -12,7 +12,7 @@ import json
 import os
 from functools import cached_property
 
-from . import base_images, build, cleaning, console, engine, paths, ports, project_images, secret_files, settings, shell
+from . import base_images, build, cleaning, engine, paths, ports, project_images, secret_files, settings, shell, waiting
 from .errors import SetupError
 from .progress import Progress
 
@@ -113,10 +113,13 @@ class Stack:
         with progress.step("Containers") as note:
             self._write_settings()
             self.compose("up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans", log="compose-up.log")
+            waiting.for_postgres(self.customers_dsn)
             note("running")
+        # The console installs its addon meanwhile.
+        self._image_step("agent", progress)
         with progress.step("Console") as note:
-            page = console.wait(self.console_url, self._why_console_fails)
-            note(f"answers at {self.console_url}, {console.check_assets(self.console_url, page)} web assets load")
+            page = waiting.for_console(self.console_url, self._why_console_fails)
+            note(f"answers at {self.console_url}, {waiting.check_assets(self.console_url, page)} web assets load")
         return self
 
     def start_agent(self, key):
@@ -145,7 +148,7 @@ class Stack:
         return engine.docker("logs", f"--tail={lines}", self.container(service))
 
     def down(self, everything=False):
-        """Remove what up, demo and the agent made; with `everything` also downloads, base images and the state folder."""
+        """Remove what up, demo and the agent made; with `everything` also downloads and base images."""
         return cleaning.remove(self, everything)
 
     # -- private steps -----------------------------------------------------------------------------------------
@@ -158,12 +161,14 @@ class Stack:
             note(engine.ensure_compose(progress.say))
         with progress.step("Base images") as note:
             note(base_images.ensure_all(progress.say))
-        for part in ("control", "agent"):
-            with progress.step(f"Image {self.images[part]}") as note:
-                note(self.ensure_image(part))
+        self._image_step("control", progress)
         with progress.step("Ports and passwords") as note:
             note(", ".join(f"{name} {port}" for name, port in self._choose_ports(progress).items()))
             secret_files.ensure()
+
+    def _image_step(self, part, progress):
+        with progress.step(f"Image {self.images[part]}") as note:
+            note(self.ensure_image(part))
 
     def ensure_image(self, part):
         """Build one of the project's images when what it is made of changed; return a word about it."""

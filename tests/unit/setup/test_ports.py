@@ -38,5 +38,5 @@ def test_a_listening_port_can_not_be_bound():
 
 
 def test_a_port_taken_on_all_addresses_can_not_be_bound_on_one():
-    with socket.create_server(("0.0.0.0", 0)) as server:
+    with socket.create_server(("", 0)) as server:
         assert not ports.can_bind("127.0.0.1", server.getsockname()[1])

@@ -11,7 +11,8 @@ JUNIT = '<testsuites><testsuite tests="{}" failures="{}" errors="{}" skipped="{}
 def part(tmp_path, code, junit):
     """Return a part that writes a result and ends with a code."""
     result = tmp_path / "junit.xml"
-    program = f"import pathlib, sys; text = {junit!r}; text and pathlib.Path({str(result)!r}).write_text(text); sys.exit({code})"
+    write = f"pathlib.Path({str(result)!r}).write_text({junit!r})" if junit else ""
+    program = f"import pathlib, sys; {write}; sys.exit({code})" if write else f"raise SystemExit({code})"
     return [sys.executable, "-c", program], result
 
 

@@ -27,7 +27,8 @@ def test_addresses_are_those_that_were_chosen():
 def test_every_variable_of_the_compose_files_is_given_or_has_a_default():
     given = set(settings.variables(FACTS))
     for file in FILES:
-        used = re.findall(r"\$\{(ODOOOPS_\w+)(:-)?", "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#")))
+        text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#"))
+        used = re.findall(r"\$\{(ODOOOPS_\w+)(:-)?", text)
         assert used
         assert {name for name, default in used if not default} <= given
 

@@ -1,18 +1,20 @@
-"""Ask the console over HTTP whether it serves what a browser needs."""
+"""Ask the parts that were started whether they serve what others need."""
 
 import html
 import re
 import time
 
+import psycopg2
 import requests
 
 from .errors import SetupError
 
 START_WAIT_SECONDS = 600
+POSTGRES_WAIT_SECONDS = 60
 _ASSET = re.compile(r'(?:src|href)="(/web/assets/[^"]+\.(?:js|css))"')
 
 
-def wait(url, failure):
+def for_console(url, failure):
     """Wait until the login page answers.
 
     :param failure: called now and then; a sentence it returns says that waiting is in vain
@@ -26,6 +28,22 @@ def wait(url, failure):
         if why or time.monotonic() > deadline:
             raise SetupError(why or f"The console does not answer at {url} after {START_WAIT_SECONDS} s.")
         time.sleep(0.5)
+
+
+def for_postgres(dsn):
+    """Wait until PostgreSQL lets a role in.
+
+    :param dsn: as a URL, with the role's password
+    """
+    deadline = time.monotonic() + POSTGRES_WAIT_SECONDS
+    while True:
+        try:
+            return psycopg2.connect(dsn, connect_timeout=5).close()
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline:
+                why = f"The customers' PostgreSQL does not answer after {POSTGRES_WAIT_SECONDS} s: {error}"
+                raise SetupError(why) from error
+            time.sleep(0.3)
 
 
 def check_assets(url, page):
