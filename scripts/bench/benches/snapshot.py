@@ -1,0 +1,57 @@
+"""A copy to go back to, and going back to it; and how both grow with the database."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from scripts.bench import postgres
+from scripts.bench.figures import median
+from scripts.bench.registry import Goal, Row, bench, row
+from scripts.bench.site import Site
+
+ROLE = "bench_copy"
+LARGE_MB = 330
+TIMES = 5
+PEER = "pg_dump -Fc -Z0 | pg_restore within the same server's container: as superuser, one job"
+
+
+@dataclass(frozen=True)
+class Size:
+    """One database's figures, in seconds."""
+
+    megabytes: float
+    ours: float
+    theirs: float
+
+
+@bench("snapshot")
+def snapshot(site: Site) -> list[Row]:
+    small = _measure(site, None)
+    large = _measure(site, LARGE_MB)
+    rows = [_row(small, Goal(times=15)), _row(large, Goal())]
+    per_100_mb = 100 / (large.megabytes - small.megabytes)
+    ours, theirs = (large.ours - small.ours) * per_100_mb, (large.theirs - small.theirs) * per_100_mb
+    return [*rows, row("snapshot and swap back: each further 100 MB costs", ours, "s", Goal(times=1), theirs, PEER)]
+
+
+def _measure(site: Site, fill_to_mb: int | None) -> Size:
+    stack, source = site.stack, site.customer.database("prod").name
+    postgres.make_role(site, ROLE, secrets.token_urlsafe(12))
+    postgres.dump_and_restore(stack, source, ROLE, ROLE)
+    if fill_to_mb:
+        postgres.fill(stack, ROLE, fill_to_mb)
+    postgres.checkpoint(stack)
+    theirs = [postgres.dump_and_restore(stack, ROLE, f"{ROLE}_restored", ROLE) for _ in range(2)]
+    postgres.drop(stack, f"{ROLE}_restored")
+    postgres.checkpoint(stack)
+    ours = site.in_agent("copy_and_swap.py", ROLE, str(TIMES))
+    seconds = median([one["snapshot"] + one["swap"] for one in ours["rounds"]])
+    parts = ", ".join(f"{name} {median([one[name] for one in ours['rounds']]):.2f} s" for name in ("snapshot", "swap"))
+    site.note(f"Copy of {ours['bytes'] / 1e6:.0f} MB by {ours['rounds'][0]['strategy']}: {parts}.")
+    postgres.drop(stack, ROLE)
+    return Size(ours["bytes"] / 1e6, seconds, min(theirs))
+
+
+def _row(size: Size, goal: Goal) -> Row:
+    return row(f"snapshot and swap back, {size.megabytes:.0f} MB", size.ours, "s", goal, size.theirs, PEER)

@@ -1,0 +1,34 @@
+"""In the agent's container: decide, several times, that an environment on its own release needs no update.
+
+    no_op_decision.py ENVIRONMENT TIMES
+
+Nothing is kept from one decision to the next: adapters are made anew, so that the manifest is read from the image and
+PostgreSQL is connected to each time, as for a release that the agent sees for the first time.
+"""
+
+import json
+import sqlite3
+import sys
+import time
+
+from odooops_agent.observe import observe
+from odooops_agent.plans.deploy import plan_deploy
+from odooops_agent.protocol import Operation, decode
+from odooops_agent.settings import read_settings
+from odooops_agent.wiring import password_store, real_ports
+
+environment, times = sys.argv[1], int(sys.argv[2])
+settings = read_settings()
+passwords = password_store(settings)
+with sqlite3.connect(f"file:{settings.state_dir}/journal.sqlite?mode=ro", uri=True) as journal:
+    newest = "SELECT document FROM operation WHERE environment = ? AND kind = 'deploy' ORDER BY id DESC LIMIT 1"
+    operation = decode(journal.execute(newest, (environment,)).fetchone()[0], Operation)
+seconds, modules, changes = [], 0, None
+for _ in range(times):
+    began = time.perf_counter()
+    facts = observe(real_ports(settings, passwords), operation)
+    plan = plan_deploy(operation, facts, settings.droplet, execute=False)
+    seconds.append(time.perf_counter() - began)
+    modules = sum(1 for module in facts.database.modules.values() if module.state == "installed")
+    changes = [module.name for module in plan.document.modules]
+print(json.dumps({"seconds": seconds, "modules": modules, "changes": changes, "shape": plan.shape}))
