@@ -5,7 +5,8 @@ DEPLOYMENT = {
     "planned": {"awaiting_approval", "approved", "cancelled", "superseded", "failed"},
     "awaiting_approval": {"approved", "rejected", "cancelled", "superseded", "draft"},
     "approved": {"queued", "cancelled", "superseded", "draft"},
-    "queued": {"running", "cancelled", "superseded", "draft", "failed", "indeterminate"},
+    # Queued again after its agent fell silent, it may turn out to have been carried out.
+    "queued": {"running", "cancelled", "superseded", "draft", "failed", "indeterminate", "soaking", "live"},
     "running": {
         "soaking", "live", "failed", "cancelled", "indeterminate", "queued", "draft", "rolled_back",
     },

@@ -76,6 +76,8 @@ class OdooopsAuditEvent(models.Model):
     @api.model
     def _write_pending(self, pending):
         """Chain what is pending to the last event; one transaction at a time."""
+        if not pending:
+            return
         self.env.cr.execute(SQL("SELECT pg_advisory_xact_lock(%s)", _LOCK))
         head = self._head()
         for vals in pending:

@@ -162,7 +162,9 @@ class OdooopsEnvironment(models.Model):
     def _compute_tier(self):
         for environment in self:
             code = names.canonical_code(environment.code)
-            environment.tier = environment.tier or names.TIER_OF_CODE.get(code, "preview")
+            # What runs already keeps its tier.
+            if not environment.tier or not environment.running_deployment_id:
+                environment.tier = names.TIER_OF_CODE.get(code, "preview")
 
     @api.depends("tier")
     def _compute_tier_rank(self):

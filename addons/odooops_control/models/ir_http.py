@@ -2,11 +2,21 @@ from odoo import models
 from odoo.http import request
 
 from ..core import keys, protocol
-from ..errors import abort
+from ..errors import abort, as_response
+
+
+_AGENT_ROUTES = "/odooops/agent/v1/"
 
 
 class IrHttp(models.AbstractModel):
     _inherit = "ir.http"
+
+    @classmethod
+    def _handle_error(cls, exception):
+        """Answer agents in JSON also where Odoo itself refuses, such as for a body that is too large."""
+        if request.httprequest.path.startswith(_AGENT_ROUTES):
+            return as_response(exception)
+        return super()._handle_error(exception)
 
     @classmethod
     def _auth_method_odooops_agent(cls):

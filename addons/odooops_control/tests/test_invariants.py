@@ -27,6 +27,7 @@ class TestInvariants(OdooopsCase):
         self._violates(psycopg2.errors.UniqueViolation, lambda: second.write({"state": "leased"}))
         self._violates(psycopg2.errors.UniqueViolation, lambda: second.write({"state": "running"}))
         first.state = "succeeded"
+        self.env.flush_all()
         second.state = "leased"
         self.env.flush_all()
 

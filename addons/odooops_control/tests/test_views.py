@@ -40,7 +40,6 @@ class TestViews(OdooopsCase):
                     Form(record.with_user(user))
 
     def test_new_environment_needs_a_name_only(self):
-        self.administrator.write({})
         self._join(self.administrator, "viewer")
         with Form(self.env["odooops.environment"].with_user(self.administrator)) as form:
             form.project_id = self.project

@@ -1,5 +1,7 @@
 import json
 
+from unittest.mock import Mock, patch
+
 from odoo.addons.bus.tests.common import WebsocketCase
 from odoo.tests import tagged
 
@@ -36,6 +38,8 @@ class TestWakeupChannel(OdooopsSetup, WebsocketCase):
     def test_key_opens_the_channel(self):
         websocket = self.websocket_connect()
         self.subscribe(websocket, [f"odooops_agent:{self.key_text}"], self.env["bus.bus"]._bus_last_id())
+        # In this kind of test only websockets may open a cursor.
+        self.env.cr.precommit.data.pop("odooops.audit.pending", None)
         self.agent._wake()
         self.trigger_notification_dispatching([self.agent])
         message = json.loads(websocket.recv())[-1]["message"]
@@ -47,9 +51,7 @@ class TestWakeupChannel(OdooopsSetup, WebsocketCase):
             with self.subTest(text), self._as_websocket():
                 channels = build([f"odooops_agent:{text}"])
                 self.assertFalse([one for one in channels if getattr(one, "_name", "") == "odooops.agent"])
-                self.assertNotIn(f"odooops_agent:{text}", channels)
+                self.assertFalse([one for one in channels if isinstance(one, str) and one.startswith("odooops_agent")])
 
     def _as_websocket(self):
-        from unittest.mock import Mock, patch  # noqa: PLC0415
-
         return patch("odoo.addons.bus.models.ir_websocket.wsrequest", Mock(session=Mock(uid=None)))

@@ -65,7 +65,10 @@ class OdooopsCiAccess(models.TransientModel):
         # Sudo and not the user: only people's sessions may make keys otherwise.
         keys = self.env["res.users.apikeys"].with_user(user).sudo()
         self.env["odooops.audit.event"]._record(user.partner_id, "ci.key_issued", login=user.login)
-        return keys._generate(None, self.env._("OdooOps CI"), now + timedelta(days=days))
+        key = keys._generate(None, self.env._("OdooOps CI"), now + timedelta(days=days))
+        # Odoo writes it past the ORM.
+        user.invalidate_recordset(["api_key_ids"])
+        return key
 
     def _shorten(self, key, until):
         key.sudo().expiration_date = until
