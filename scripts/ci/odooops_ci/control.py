@@ -38,7 +38,7 @@ class Control:
     url: str
     key: Key = field(repr=False)
     database: str | None = None
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
     def call(self, model: str, method: str, **arguments: object) -> object:
         """Return the method's result.
