@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from parts.caddy import Backends, Caddy, running_caddy
+from parts.docker import Stack, running_stack
 from parts.postgres import Cluster, Made, make_environment, running_cluster
 
 _numbers = itertools.count(1)
@@ -26,6 +27,12 @@ def backends() -> Iterator[Backends]:
     started = Backends()
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running_stack() as made:
+        yield made
 
 
 @pytest.fixture(scope="session", params=["15", "18"])

@@ -109,9 +109,7 @@ def test_the_fence_holds_against_clients_that_reconnect_without_pause(made: Made
         made.database.unfence(made.name, made.name)
         time.sleep(0.5)
         assert clients.connected > connected
-    print(
-        f"PostgreSQL {made.cluster.version}: fenced in {fenced * 1000:.0f} ms against 6 clients that reconnect without pause"
-    )
+    print(f"PostgreSQL {made.cluster.version}: fenced in {fenced * 1000:.0f} ms against 6 clients")
 
 
 def test_who_might_connect_before_the_fence_may_again_after_it(made: Made) -> None:

@@ -126,7 +126,7 @@ class Cluster:
         assert done.returncode == 0, done.stdout.decode()
 
     def _reachable(self) -> None:
-        """A virtual environment under root's home can't be entered by the server's user: copy the programs out of it."""
+        """Copy the programs out of a virtual environment that the server's user can't enter."""
         probe = subprocess.run(
             [str(self._binaries / "initdb"), "--version"], cwd="/", check=False, capture_output=True, **self._as
         )
@@ -175,7 +175,7 @@ class Made:
         return execute(self.app_dsn, *statements)
 
     def parameter(self, key: str) -> str | None:
-        found = self.as_app(f"SELECT value FROM ir_config_parameter WHERE key = '{key}'")
+        found = self.as_app(f"SELECT value FROM ir_config_parameter WHERE key = '{key}'")  # noqa: S608
         return found[0][0] if found else None
 
 
@@ -185,7 +185,8 @@ ODOO_TABLES = """
                                       create_uid int, create_date timestamp, write_uid int, write_date timestamp);
     CREATE TABLE res_lang (id serial PRIMARY KEY, code varchar, active boolean);
     INSERT INTO ir_module_module (name, state, latest_version)
-        VALUES ('base', 'installed', '19.0.1.3'), ('workshop', 'installed', '19.0.1.0.0'), ('sale', 'uninstalled', NULL);
+        VALUES ('base', 'installed', '19.0.1.3'), ('workshop', 'installed', '19.0.1.0.0'),
+               ('sale', 'uninstalled', NULL);
     INSERT INTO ir_config_parameter (key, value) VALUES ('database.uuid', '0c2d3c1e-8f3a-11f0-9d4e-0242ac120002');
     INSERT INTO res_lang (code, active) VALUES ('en_US', true), ('fr_FR', true), ('de_DE', false)
 """
