@@ -5,6 +5,7 @@ Nothing here changes the machine's apt configuration. The mirror's address is al
 
 import hashlib
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .errors import CommandFailed, SetupError
 LOCK = paths.ROOT / "docker/base/debs.lock"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 OWN_SUITE = "bookworm"
+_ONE_AT_A_TIME = threading.Lock()  # apt locks its lists itself, and would refuse
 NO_MIRROR = (
     "This machine's apt configuration names no Debian mirror, and no image registry answers. "
     "Set ODOOOPS_DEBIAN_MIRROR to a Debian mirror's address, or make an image registry reachable."
@@ -93,9 +95,10 @@ def download(packages, tell):
 
     :param tell: gets one sentence when the mirror has another version than the pinned one
     """
-    missing = [package for package in packages if not _file(package)]
-    if missing:
-        _update()
+    with _ONE_AT_A_TIME:
+        missing = [package for package in packages if not _file(package)]
+        if missing:
+            _update()
         for package in missing:
             _download_one(package, tell)
     return [_file(package) for package in packages]

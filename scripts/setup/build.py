@@ -8,6 +8,7 @@ uses the images' own settings.
 import hashlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from . import apt, engine, paths, shell
@@ -76,13 +77,18 @@ def secret_files():
     folder = paths.BUILD / "secrets"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     texts = {"pip_conf": _pip_settings(), "apt_conf": _apt_settings(), "apt_sources": _apt_sources()}
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o600)
-    files = {name: folder / name for name in texts}
+    files = {name: _write_secret(folder / name, text) for name, text in texts.items()}
     if _ca_bundle():
         files["ca_bundle"] = _ca_bundle()
     return files
+
+
+def _write_secret(path, text):
+    """Write a file that another build may be reading at this moment."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
+    return path
 
 
 def pip_settings(listing, with_bundle):

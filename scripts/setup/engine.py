@@ -103,7 +103,7 @@ def _ensure_buildkit():
 
 def ensure_compose(tell):
     """Find Compose v2, else unpack sid's package; return a sentence about it."""
-    if not compose_argv():
+    if not compose_argv() and not _install_compose():
         (deb,) = apt.download(apt.locked("docker-compose"), tell)
         unpacked = paths.BUILD / "docker-compose"
         shell.run(["dpkg-deb", "-x", deb, unpacked])
@@ -111,6 +111,15 @@ def ensure_compose(tell):
         shutil.copy2(binary, paths.TOOLS / "docker-compose")
         shutil.rmtree(unpacked)
     return shell.run([*compose_argv(), "version", "--short"]).strip()
+
+
+def _install_compose():
+    """Install the machine's own package of Compose v2: Ubuntu's, or the one of Docker's repository."""
+    for package in ("docker-compose-v2", "docker-compose-plugin"):
+        if shell.answers(["apt-cache", "show", package]):
+            apt_install(package)
+            return True
+    return False
 
 
 def compose_argv():

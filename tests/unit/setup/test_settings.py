@@ -28,7 +28,7 @@ def test_every_variable_of_the_compose_files_is_given_or_has_a_default():
     given = set(settings.variables(FACTS))
     for file in FILES:
         text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#"))
-        used = re.findall(r"\$\{(ODOOOPS_\w+)(:-)?", text)
+        used = re.findall(r"\$\{(ODOOOPS_\w+)(:[-+])?", text)
         assert used
         assert {name for name, default in used if not default} <= given
 
