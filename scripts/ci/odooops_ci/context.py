@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -41,6 +40,8 @@ def write(folder: Path, selection: Selection, needs: Needs, build: Mapping[str, 
     for name, source in needs.files.items():
         copy_file(source, folder / "requirements/files" / name)
     write_json(folder / "build.json", {**build, "unselected": selection.unselected})
+    for path in folder.rglob("*/"):
+        path.chmod(0o755)  # whatever this user's umask is
 
 
 def write_addons(folder: Path, addons: Iterable[Addon]) -> None:
@@ -52,22 +53,20 @@ def write_addons(folder: Path, addons: Iterable[Addon]) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy content and the right to execute; nothing else of the file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    _settle(target, executable=os.access(source, os.X_OK))
+    _write(target, source.read_bytes(), executable=os.access(source, os.X_OK))
 
 
 def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    _settle(path, executable=False)
+    _write(path, text.encode(), executable=False)
 
 
 def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n")
 
 
-def _settle(path: Path, *, executable: bool) -> None:
+def _write(path: Path, content: bytes, *, executable: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     path.chmod(0o755 if executable else 0o644)
-    time = FIRST_TIME + int(hashlib.sha256(path.read_bytes()).hexdigest()[:7], 16)
+    time = FIRST_TIME + int(hashlib.sha256(content).hexdigest()[:7], 16)
     os.utime(path, (time, time))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class Refused(Exception):  # noqa: N818 a person reads it, not a stack trace
+class Refused(Exception):
     """The input can't be used, or the other side said no: the same call would fail again."""
 
     exit_code = 1

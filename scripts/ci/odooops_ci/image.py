@@ -74,12 +74,14 @@ def build(options: Options) -> dict[str, object]:
         build_anew(options, contents, name)
         digest = push(options, name) if options.push else None
     image = f"{options.repository}@{digest}" if digest else name
+    manifest = json.loads(run(docker.read_manifest(image)))
+    name_image(options, image)
     return {
         "image": image,
         "commit_sha": contents.commit_sha,
         "ref": options.ref,
         "reused": reused,
-        "manifest": json.loads(run(docker.read_manifest(image))),
+        "manifest": manifest,
         "not_installable": contents.selection.not_installable,
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -203,14 +205,19 @@ def build_errors(lines: Sequence[str]) -> list[str]:
 
 
 def push(options: Options, name: str) -> str:
-    """Push the image under all its names; return its digest in the registry."""
-    for tag in options.tags:
-        run(docker.tag(name, f"{options.repository}:{tag}"))
-        run(docker.push(f"{options.repository}:{tag}"))
+    """Push the image; return its digest in the registry."""
     run(docker.push(name))
     if digest := digest_in(inspect(name) or {}, options.repository):
         return digest
     raise Refused(f"{name} was pushed and Docker does not tell its digest: push it again.")
+
+
+def name_image(options: Options, image: str) -> None:
+    """Give the image its other names, in the registry too; one that was found there is local by now."""
+    for tag in options.tags:
+        run(docker.tag(image, f"{options.repository}:{tag}"))
+        if options.push:
+            run(docker.push(f"{options.repository}:{tag}"))
 
 
 def inspect(image: str) -> dict[str, list[str]] | None:

@@ -80,9 +80,11 @@ def test_addons_are_compiled_and_belong_to_root(first: Built) -> None:
 
 
 def test_same_commit_again_is_the_same_digest(first: Built, sample: SampleRepository, run_build: Build) -> None:
-    again = run_build(sample.path, "--ref=refs/tags/v1.0.0")
+    again = run_build(sample.path, "--ref=refs/tags/v1.0.0", "--tag=stable")
     assert again.image == first.image
     assert again.result["reused"] is True
+    repository, _, digest = first.image.partition("@")
+    assert docker("pull", f"{repository}:stable").stdout.splitlines()[1] == f"Digest: {digest}"
 
 
 def test_change_of_a_custom_addon_rebuilds_two_layers(

@@ -193,8 +193,8 @@ def test_modules_that_odoo_only_warns_of(droplet: Droplet, database: str) -> Non
 def test_custom_view_that_no_longer_fits(droplet: Droplet, database: str, server: Server) -> None:
     arch = json.dumps({"en_US": '<xpath expr="//field[@name=\'gone\']" position="after"/>'}).replace("'", "''")
     server.sql(
-        "INSERT INTO ir_ui_view (name, model, type, mode, active, priority, inherit_id, arch_db)"
-        f" SELECT 'studio', model, type, 'extension', true, 99, id, '{arch}' FROM ir_ui_view WHERE name = 'tiny'",  # noqa: S608
+        "INSERT INTO ir_ui_view (name, model, type, mode, active, priority, inherit_id, arch_db)"  # noqa: S608
+        f" SELECT 'studio', model, type, 'extension', true, 99, id, '{arch}' FROM ir_ui_view WHERE name = 'tiny'",
         database,
     )
     droplet.write("19.0.1.2.0")

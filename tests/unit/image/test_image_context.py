@@ -37,7 +37,13 @@ def test_context_depends_on_the_commit_alone(repository, tmp_path):
     for path in repository.path.rglob("*.py"):
         path.chmod(0o600)
         os.utime(path)
-    assert fingerprint(write(repository, tmp_path / "two")) == first
+    mask = os.umask(0o077)
+    try:
+        second = write(repository, tmp_path / "two")
+    finally:
+        os.umask(mask)
+    assert fingerprint(second) == first
+    assert {path.stat().st_mode & 0o777 for path in second.rglob("*/")} == {0o755}
     assert {mode & 0o777 for _, mode, _ in first.values()} <= {0o644, 0o755}
 
 

@@ -34,7 +34,11 @@ def describe_odoo() -> dict[str, object]:
     addons: Addons = {}
     for path in paths:
         for folder in addon_folders(path):
-            described = describe_addon(folder, "odoo", series, with_hashes=False)
+            try:
+                described = describe_addon(folder, "odoo", series, with_hashes=False)
+            except InvalidAddonError as error:  # Odoo leaves it out, too
+                print(f"{error}.", file=sys.stderr)
+                continue
             if described is not None:
                 addons.setdefault(folder.name, described)
     return {"series": series, "addons_paths": [str(path) for path in paths], "addons": addons}
