@@ -1,0 +1,157 @@
+"""The doctor on real parts: all well, and then each thing that can be wrong, with its mend."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from odooops_agent.commands.odoo_conf import Cluster as OdooCluster
+from odooops_agent.doctor import Check, run_checks
+from odooops_agent.secrets import Secret
+from odooops_agent.settings import Settings
+from parts.caddy import wait_until
+from parts.docker import Stack
+from parts.postgres import Cluster
+
+KEY = f"odooops_agent_1_{'k' * 43}"
+
+
+class ControlPlane(BaseHTTPRequestHandler):
+    """Knows one key, and its clock can be set wrong."""
+
+    ahead_seconds = 0.0
+
+    def do_GET(self) -> None:
+        self._answer(200)
+
+    def do_POST(self) -> None:
+        self._answer(400 if self.headers["Authorization"] == f"Bearer {KEY}" else 401)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        import time
+
+        return formatdate(time.time() + self.ahead_seconds, usegmt=True)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def control_plane() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ControlPlane)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    ControlPlane.ahead_seconds = 0.0
+
+
+@pytest.fixture(scope="module")
+def running(stack: Stack) -> Stack:
+    config = {
+        "admin": {"listen": f"unix/{stack.folder}/run/admin.sock|0600"},
+        "apps": {"http": {"servers": {"odooops": {"listen": [":80"], "routes": []}}}},
+    }
+    (stack.folder / "caddy.json").write_text(json.dumps(config))
+    stack.start_proxy(stack.folder / "caddy.json")
+    wait_until((stack.folder / "run" / "admin.sock").exists, 10, "Caddy starts")
+    return stack
+
+
+@pytest.fixture
+def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path) -> Settings:
+    key_file = tmp_path / "agent.key"
+    key_file.write_text(KEY)
+    return Settings(
+        url=control_plane,
+        key_file=key_file,
+        state_dir=tmp_path,
+        data_root=running.data_root,
+        stack=running.name,
+        pg_dsn=Secret(cluster.agent_dsn),
+        pg_quota_bytes=None,
+        caddy_admin=f"unix://{running.folder}/run/admin.sock",
+        caddy_container=running.proxy_name,
+        targets_dir=running.targets.root,
+        tls=False,
+        cluster=OdooCluster("127.0.0.1", cluster.port, "prefer"),
+        attach=(running.proxy_name,),
+    )
+
+
+def told(settings: Settings, name: str) -> Check:
+    return next(check for check in run_checks(settings) if check.name == name)
+
+
+def test_a_droplet_that_lacks_nothing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    for check in run_checks(settings):
+        print(check.ok, check.name, check.detail)
+        assert check.ok, check
+
+
+def test_a_superuser_is_too_much_and_less_than_both_rights_too_little(settings: Settings, cluster: Cluster) -> None:
+    superuser = replace(settings, pg_dsn=Secret(cluster.dsn("postgres", cluster.superuser_password)))
+    assert told(superuser, "PostgreSQL rights").mend == 'ALTER ROLE "postgres" NOSUPERUSER'
+    cluster.as_superuser("DROP ROLE IF EXISTS weak", "CREATE ROLE weak LOGIN PASSWORD 'weak'")
+    weak = told(replace(settings, pg_dsn=Secret(cluster.dsn("weak", "weak"))), "PostgreSQL rights")
+    assert weak.mend == 'ALTER ROLE "weak" CREATEDB CREATEROLE'
+
+
+def test_a_database_whose_role_the_agent_is_no_member_of(settings: Settings, cluster: Cluster) -> None:
+    cluster.as_superuser("CREATE ROLE stranger", "CREATE DATABASE strange OWNER stranger")
+    cluster.as_superuser("""COMMENT ON DATABASE strange IS '{"odooops":{"environment":"e","token":1}}'""")
+    check = told(settings, "PostgreSQL members")
+    assert not check.ok
+    assert check.mend.startswith('GRANT "stranger" TO')
+    cluster.as_superuser("DROP DATABASE strange", "DROP ROLE stranger")
+
+
+def test_odoo_must_be_able_to_listen_in_the_database_postgres(settings: Settings, cluster: Cluster) -> None:
+    cluster.as_superuser("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    assert told(settings, "database postgres").mend == "GRANT CONNECT ON DATABASE postgres TO PUBLIC"
+    cluster.as_superuser("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+    assert told(settings, "database postgres").ok
+
+
+def test_one_part_that_is_away_stops_no_other_check(settings: Settings) -> None:
+    away = replace(
+        settings,
+        pg_dsn=Secret("host=127.0.0.1 port=1 user=x"),
+        url="http://127.0.0.1:1",
+        caddy_admin="unix:///nothing/here",
+        attach=("not-there",),
+    )
+    checks = {check.name: check for check in run_checks(away)}
+    failing = {name for name, check in checks.items() if not check.ok}
+    assert {"PostgreSQL", "PostgreSQL rights", "control plane", "clock", "agent key", "Caddy"} <= failing
+    assert "docker compose up" in checks["proxy's container"].mend
+    assert all(check.mend for check in checks.values() if not check.ok)
+    assert checks["Docker"].ok
+    assert checks["data root"].ok
+
+
+def test_a_wrong_key_and_a_wrong_clock(settings: Settings) -> None:
+    settings.key_file.write_text(KEY.replace("k", "x"))
+    assert told(settings, "agent key").mend == "enrol the droplet again in the console"
+    ControlPlane.ahead_seconds = 300
+    check = told(settings, "clock")
+    assert not check.ok
+    assert "behind" in check.detail
+
+
+def test_caddy_must_see_the_folder_in_which_the_agent_writes_where_routes_lead(
+    settings: Settings, tmp_path: Path
+) -> None:
+    apart = told(replace(settings, targets_dir=tmp_path / "targets"), "routes' folder")
+    assert not apart.ok
+    assert "mount one volume" in apart.mend

@@ -1,0 +1,197 @@
+"""The filestore on a real directory: snapshots that cost no space, and nothing that leads out of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from odooops_agent.errors import Permanent, Refused
+from odooops_agent.filestore import LocalFilestore
+
+KEY, DATABASE = "demo/prod", "demo_prod"
+UID, GID = os.geteuid(), os.getegid()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalFilestore:
+    made = LocalFilestore(tmp_path / "root")
+    made.prepare(KEY, UID, GID)
+    return made
+
+
+@pytest.fixture
+def home(store: LocalFilestore, tmp_path: Path) -> Path:
+    return tmp_path / "root" / "demo" / "prod"
+
+
+def fill(home: Path, *names: str, text: str = "content") -> Path:
+    live = home / "filestore" / DATABASE
+    for name in names:
+        path = live / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return live
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_environments_directory_is_the_agents_and_its_insides_are_odoos(store: LocalFilestore, home: Path) -> None:
+    assert oct(home.stat().st_mode)[-3:] == "750"
+    assert oct((home / "snapshots").stat().st_mode)[-3:] == "700"
+    assert (home / "filestore").stat().st_uid == UID
+    store.prepare(KEY, UID, GID)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="ownership of another user needs root; the integration tests run as root")
+def test_ownership_is_put_right(tmp_path: Path) -> None:
+    store = LocalFilestore(tmp_path / "root")
+    store.prepare(KEY, 10019, 10019)
+    home = tmp_path / "root" / "demo" / "prod"
+    os.chown(home / "filestore", 0, 0)
+    store.prepare(KEY, 10019, 10019)
+    assert ((home / "filestore").stat().st_uid, (home / "sessions").stat().st_gid) == (10019, 10019)
+    assert (home.stat().st_uid, home.stat().st_gid) == (0, 10019)
+    store.write_config(KEY, "odoo.conf", "[options]\n", 10019, 10019)
+    assert ((home / "odoo.conf").stat().st_uid, oct((home / "odoo.conf").stat().st_mode)[-3:]) == (10019, "600")
+
+
+def test_a_configuration_is_written_whole_and_read_back(store: LocalFilestore, home: Path) -> None:
+    store.write_config(KEY, "odoo.conf", "one", UID, GID)
+    store.write_config(KEY, "odoo.conf", "two", UID, GID)
+    assert store.read_config(KEY, "odoo.conf") == "two"
+    assert [path.name for path in home.iterdir() if path.is_file()] == ["odoo.conf"]
+    for _ in range(2):
+        store.remove_config(KEY, "odoo.conf")
+    assert store.read_config(KEY, "odoo.conf") is None
+    assert store.read_config("other/prod", "odoo.conf") is None
+
+
+def test_a_snapshot_shares_the_files_and_restores_them(store: LocalFilestore, home: Path) -> None:
+    live = fill(home, "ab/abc", "cd/cde")
+    store.snapshot(KEY, DATABASE, 5)
+    copy = home / "snapshots" / "5" / "filestore"
+    assert files(copy) == {"ab/abc", "cd/cde"}
+    assert (copy / "ab/abc").stat().st_ino == (live / "ab/abc").stat().st_ino
+    fill(home, "ef/new")
+    (live / "ab/abc").unlink()
+    store.restore(KEY, DATABASE, 5)
+    assert files(live) == {"ab/abc", "cd/cde"}
+    store.restore(KEY, DATABASE, 5)
+    assert files(live) == {"ab/abc", "cd/cde"}
+    assert list((home / "snapshots" / "5").iterdir()) == []
+    for _ in range(2):
+        store.drop_snapshot(KEY, 5)
+    assert not (home / "snapshots" / "5").exists()
+
+
+def test_a_half_made_snapshot_is_redone_and_a_whole_one_kept(store: LocalFilestore, home: Path) -> None:
+    fill(home, "ab/abc", "cd/cde")
+    part = home / "snapshots" / "5" / "filestore.part"
+    (part / "ab").mkdir(parents=True)
+    with pytest.raises(Permanent, match="not whole"):
+        store.restore(KEY, DATABASE, 5)
+    store.snapshot(KEY, DATABASE, 5)
+    fill(home, "ef/later")
+    store.snapshot(KEY, DATABASE, 5)
+    assert files(home / "snapshots" / "5" / "filestore") == {"ab/abc", "cd/cde"}
+
+
+def test_a_restore_that_was_left_after_its_first_rename_is_ended(store: LocalFilestore, home: Path) -> None:
+    live = fill(home, "ab/abc")
+    store.snapshot(KEY, DATABASE, 5)
+    os.rename(live, home / "snapshots" / "5" / "replaced.0")
+    store.restore(KEY, DATABASE, 5)
+    assert files(live) == {"ab/abc"}
+    store.snapshot(KEY, DATABASE, 6)
+    os.rename(live, home / "snapshots" / "6" / "replaced.0")
+    fill(home, "made/anew")  # a container that was started in between
+    store.restore(KEY, DATABASE, 6)
+    assert files(live) == {"ab/abc"}
+
+
+def test_an_environment_without_files_can_be_snapshotted_and_dropped(store: LocalFilestore, home: Path) -> None:
+    store.snapshot(KEY, DATABASE, 5)
+    store.restore(KEY, DATABASE, 5)
+    assert files(home / "filestore" / DATABASE) == set()
+    for _ in range(2):
+        store.drop(KEY, DATABASE)
+    assert not (home / "filestore" / DATABASE).exists()
+
+
+@pytest.mark.parametrize("place", ["filestore/demo_prod/ab/link", "filestore/demo_prod/link"])
+def test_a_symlink_in_the_filestore_is_refused(store: LocalFilestore, home: Path, place: str) -> None:
+    fill(home, "ab/abc")
+    (home / place).symlink_to("/etc/passwd")
+    with pytest.raises(Refused, match="no file or folder"):
+        store.snapshot(KEY, DATABASE, 5)
+
+
+def test_a_device_or_pipe_in_the_filestore_is_refused(store: LocalFilestore, home: Path) -> None:
+    os.mkfifo(fill(home, "ab/abc") / "pipe")
+    with pytest.raises(Refused, match="no file or folder"):
+        store.snapshot(KEY, DATABASE, 5)
+
+
+def test_a_filestore_that_is_a_symlink_to_anothers_is_not_followed(store: LocalFilestore, home: Path) -> None:
+    store.prepare("other/prod", UID, GID)
+    theirs = home.parents[1] / "other" / "prod" / "filestore" / "other_prod"
+    theirs.mkdir()
+    (theirs / "secret").write_text("secret")
+    (home / "filestore" / DATABASE).symlink_to(theirs)
+    with pytest.raises(Refused, match="symlink"):
+        store.snapshot(KEY, DATABASE, 5)
+    store.drop(KEY, DATABASE)
+    assert (theirs / "secret").read_text() == "secret"
+
+
+def test_an_environments_directory_that_is_a_symlink_is_refused(store: LocalFilestore, home: Path) -> None:
+    store.prepare("other/prod", UID, GID)
+    os.rename(home, home.with_name("moved"))
+    home.symlink_to(home.parents[1] / "other" / "prod")
+    for act in (
+        lambda: store.prepare(KEY, UID, GID),
+        lambda: store.write_config(KEY, "odoo.conf", "x", UID, GID),
+        lambda: store.read_config(KEY, "odoo.conf"),
+        lambda: store.drop_snapshot(KEY, 1),
+    ):
+        with pytest.raises(Refused):
+            act()
+
+
+@pytest.mark.parametrize("key", ["../prod", "demo/..", "/etc", "demo", "demo/prod/x", "demo/prod\n", "Demo/prod", ""])
+def test_a_key_that_is_a_path_is_refused(store: LocalFilestore, key: str) -> None:
+    with pytest.raises(Refused):
+        store.prepare(key, UID, GID)
+
+
+@pytest.mark.parametrize("name", ["../odoo.conf", "/etc/passwd", ".hidden", "a/b", "odoo.conf\n", ""])
+def test_a_name_that_is_a_path_is_refused(store: LocalFilestore, name: str) -> None:
+    with pytest.raises(Refused):
+        store.write_config(KEY, name, "x", UID, GID)
+    with pytest.raises(Refused):
+        store.snapshot(KEY, name, 1)
+
+
+def test_twenty_thousand_files_take_less_than_a_moment(store: LocalFilestore, home: Path) -> None:
+    for number in range(256):
+        folder = home / "filestore" / DATABASE / f"{number:02x}"
+        folder.mkdir(parents=True)
+        for file in range(80):
+            (folder / f"{number:02x}{file:038x}").touch()
+    began = time.monotonic()
+    store.snapshot(KEY, DATABASE, 5)
+    taken = time.monotonic() - began
+    print(f"snapshot of 20,480 files in {taken:.2f} s")
+    assert taken < 3
+    began = time.monotonic()
+    store.restore(KEY, DATABASE, 5)
+    print(f"restored in {time.monotonic() - began:.2f} s")
+
+
+def test_the_disk_is_told(store: LocalFilestore) -> None:
+    assert 0 < store.free_bytes(KEY) <= store.total_bytes()
+    assert store.free_bytes("not/yet") > 0
