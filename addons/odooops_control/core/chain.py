@@ -12,12 +12,12 @@ def link(previous, content):
     return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
 
 
-def first_break(rows):
+def first_break(rows, expected=GENESIS):
     """Return the position of the first row that breaks the chain, or None.
 
     :param rows: ``(previous hash, hash, content)`` in order
+    :param expected: the hash of the row before the first one
     """
-    expected = GENESIS
     for position, (previous, digest, content) in enumerate(rows):
         if previous != expected or link(previous, content) != digest:
             return position

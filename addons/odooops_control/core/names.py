@@ -17,9 +17,7 @@ REPOSITORY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*){0,6}"
 )
-HOST = re.compile(
-    r"(?=.{1,253})[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
-)
+HOST = re.compile(r"(?=.{1,253})[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 MODULE = re.compile(r"[a-z][a-z0-9_]{0,99}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2}|_[0-9]{3})?(?:@[a-z]+)?")
 DATABASE = re.compile(r"[a-z][a-z0-9_]{0,54}")
@@ -52,6 +50,14 @@ def require(pattern, value, sentence):
     return value
 
 
+def require_commit(value):
+    """Return ``value`` when it is a whole commit id.
+
+    :raises BadName: when it is not
+    """
+    return require(COMMIT, value, f"{shown(value)!r} is no commit: give all 40 hex digits.")
+
+
 def shown(value):
     """Return ``value`` as one short printable line, safe to put into a message."""
     text = value if isinstance(value, str) else repr(value)
@@ -70,10 +76,7 @@ def parse_environment(text):
     :raises BadName: when neither form matches
     """
     project, slash, code = text.rpartition("/") if isinstance(text, str) else ("", "", None)
-    sentence = (
-        f"{shown(text)!r} is no environment: write it as <project>/<code>, "
-        "for example demo/stage or demo/prod."
-    )
+    sentence = f"{shown(text)!r} is no environment: write it as <project>/<code>, for example demo/stage or demo/prod."
     require(ENVIRONMENT, code, sentence)
     if slash:
         require(PROJECT, project, sentence)
@@ -104,8 +107,7 @@ def parse_image(image):
     """
     repository, _at, digest = image.partition("@") if isinstance(image, str) else ("", "", "")
     sentence = (
-        f"{shown(image)!r} is no image by digest: push the image first and give "
-        "<repository>@sha256:<64 hex digits>."
+        f"{shown(image)!r} is no image by digest: push the image first and give <repository>@sha256:<64 hex digits>."
     )
     require(DIGEST, digest, sentence)
     require(REPOSITORY, repository, sentence)
@@ -131,10 +133,7 @@ def bucket_refusal(tier, buckets):
     prefix = BUCKET_PREFIX.get(tier)
     for bucket in filter(None, (part.strip() for part in (buckets or "").split(","))):
         if prefix and not bucket.startswith(prefix):
-            return (
-                f"Bucket {shown(bucket)!r} can't serve a {tier} environment: "
-                f"its name must start with {prefix!r}."
-            )
+            return f"Bucket {shown(bucket)!r} can't serve a {tier} environment: its name must start with {prefix!r}."
     return None
 
 

@@ -54,8 +54,7 @@ def refusal(question, person, plan_hash):
         return f"{person.name} has approved this plan already: another person has to."
     if not plan_hash or plan_hash != question.plan_hash:
         return (
-            f"The plan of {question.name} has changed since you saw it: "
-            "reload it, read the new plan and decide again."
+            f"The plan of {question.name} has changed since you saw it: reload it, read the new plan and decide again."
         )
     return None
 

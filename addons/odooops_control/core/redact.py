@@ -6,8 +6,10 @@ MASK = "********"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _SECRETS = (
-    re.compile(r"(?i)(\b[a-z0-9_.-]*(?:password|passwd|secret|token|api_?key|private_?key)[a-z0-9_]*"
-               r"['\"]?\s*[=:]\s*['\"]?)([^\s'\",;&]+)"),
+    re.compile(
+        r"(?i)(\b[a-z0-9_.-]*(?:password|passwd|secret|token|api_?key|private_?key)[a-z0-9_]*"
+        r"['\"]?\s*[=:]\s*['\"]?)([^\s'\",;&]+)"
+    ),
     re.compile(r"(?i)(\bauthorization\s*[:=]\s*['\"]?(?:bearer|basic)\s+)([^\s'\",;]+)"),
     re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)([^\s@/]+)(?=@)"),
     re.compile(r"(\bodooops_agent_[0-9]+_)([A-Za-z0-9_-]{20,})"),

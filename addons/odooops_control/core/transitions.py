@@ -8,7 +8,14 @@ DEPLOYMENT = {
     # Queued again after its agent fell silent, it may turn out to have been carried out.
     "queued": {"running", "cancelled", "superseded", "draft", "failed", "indeterminate", "soaking", "live"},
     "running": {
-        "soaking", "live", "failed", "cancelled", "indeterminate", "queued", "draft", "rolled_back",
+        "soaking",
+        "live",
+        "failed",
+        "cancelled",
+        "indeterminate",
+        "queued",
+        "draft",
+        "rolled_back",
     },
     "soaking": {"live", "superseded", "rolled_back", "indeterminate"},
     "live": {"superseded", "rolled_back"},

@@ -51,7 +51,8 @@ class OdooopsAgent(models.Model):
     _name_uniq = models.Constraint("UNIQUE (name)", "Another agent has this name already.")
     _user_uniq = models.UniqueIndex("(user_id) WHERE user_id IS NOT NULL", "This user serves another agent already.")
     _limits_check = models.Constraint(
-        "CHECK (heavy_limit BETWEEN 1 AND 50 AND poll_seconds BETWEEN 1 AND 3600 AND lease_seconds BETWEEN 10 AND 3600)",
+        "CHECK (heavy_limit BETWEEN 1 AND 50 AND poll_seconds BETWEEN 1 AND 3600 "
+        "AND lease_seconds BETWEEN 10 AND 3600)",
         "Let it run 1 to 50 heavy operations, poll every 1 to 3600 s and lease for 10 to 3600 s.",
     )
 
@@ -108,8 +109,10 @@ class OdooopsAgent(models.Model):
     @api.model
     def _enrol(self, name, **values):
         """Create an agent with its service user and return it with the text of its first key."""
-        user = self.env["res.users"].sudo()._create_service_user(
-            name, f"odooops-agent-{name}", "odooops_control.group_agent"
+        user = (
+            self.env["res.users"]
+            .sudo()
+            ._create_service_user(name, f"odooops-agent-{name}", "odooops_control.group_agent")
         )
         agent = self.sudo().create({"name": name, "user_id": user.id, **values})
         self.env["odooops.audit.event"]._record(agent, "agent.enrolled", host=agent.name)
@@ -146,9 +149,11 @@ class OdooopsAgent(models.Model):
     @api.model
     def _notice_silent(self):
         """Report the agents that fell silent; return them."""
-        silent = self.sudo().search(
-            [("last_seen_at", "<=", self._silent_before()), ("silent", "=", False)]
-        ).try_lock_for_update(allow_referencing=True)
+        silent = (
+            self.sudo()
+            .search([("last_seen_at", "<=", self._silent_before()), ("silent", "=", False)])
+            .try_lock_for_update(allow_referencing=True)
+        )
         for agent in silent:
             agent._report_silent()
         return silent

@@ -40,9 +40,7 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
-    rehearsal = fields.Boolean(
-        tracking=True, help="Rehearse the migration on a copy of production before deciding."
-    )
+    rehearsal = fields.Boolean(tracking=True, help="Rehearse the migration on a copy of production before deciding.")
     backup_max_age_hours = fields.Integer(
         default=24, tracking=True, help="How old the last backup may be; 0 asks for none."
     )

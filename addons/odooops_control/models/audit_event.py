@@ -7,7 +7,9 @@ from .triggers import guard
 
 _LOCK = 0x0D00_0B5A
 _PENDING = "odooops.audit.pending"
+_BATCH = 1000
 _CHAINED = ("happened_at", "user_id", "action", "model", "record_id", "record_name", "project_id", "details")
+_READ = (*_CHAINED, "previous_hash", "hash")
 
 
 class OdooopsAuditEvent(models.Model):
@@ -34,15 +36,15 @@ class OdooopsAuditEvent(models.Model):
 
     def init(self):
         """Let rows only be added, whoever asks."""
-        guard(self.env.cr, self._table, "odooops_refuse_change", "UPDATE OR DELETE")
-        guard(self.env.cr, self._table, "odooops_refuse_change", "TRUNCATE", level="STATEMENT")
+        guard(self.env.cr, self._table, "odooops_refuse_change", SQL("UPDATE OR DELETE"))
+        guard(self.env.cr, self._table, "odooops_refuse_change", SQL("TRUNCATE"), SQL("STATEMENT"))
 
     def _compute_user_name(self):
         users = self.env["res.users"].sudo().with_context(active_test=False)
         for event in self:
             event.user_name = users.browse(event.user_id).exists().name or str(event.user_id)
 
-    def write(self, vals):
+    def write(self, vals):  # pylint: disable=method-required-super
         """Refuse: what happened stays."""
         raise AccessError(self.env._("The audit log can only be added to."))
 
@@ -53,8 +55,10 @@ class OdooopsAuditEvent(models.Model):
     @api.model
     def _record(self, record, action, project=None, **details):
         """Note what happened; it is chained and written at the end of the transaction."""
-        project = project or ("project_id" in record._fields and record.project_id) or (
-            record if record._name == "odooops.project" else None
+        project = (
+            project
+            or ("project_id" in record._fields and record.project_id)
+            or (record if record._name == "odooops.project" else None)
         )
         cr = self.env.cr
         if _PENDING not in cr.precommit.data:
@@ -116,10 +120,15 @@ class OdooopsAuditEvent(models.Model):
     @api.model
     def _verify(self):
         """Return the first event that breaks the chain, or nothing when all is well."""
-        events = self.sudo().search([], order="id")
-        rows = ((event.previous_hash, event.hash, self._content(event.read(_CHAINED)[0])) for event in events)
-        position = chain.first_break(rows)
-        return events[position] if position is not None else events.browse()
+        head, last = chain.GENESIS, 0
+        while events := self.sudo().search([("id", ">", last)], order="id", limit=_BATCH):
+            rows = [(one["previous_hash"], one["hash"], self._content(one)) for one in events.read(_READ)]
+            position = chain.first_break(rows, head)
+            if position is not None:
+                return events[position]
+            head, last = rows[-1][1], events[-1].id
+            events.invalidate_recordset(flush=False)
+        return self.browse()
 
     @api.model
     def verify(self):

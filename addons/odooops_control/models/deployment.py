@@ -23,7 +23,16 @@ STATES = [
     ("indeterminate", "Indeterminate"),
 ]
 _ACTIVE_SQL = ", ".join(f"'{state}'" for state in transitions.DEPLOYMENT_ACTIVE)
-_ASK_AGAIN = {"draft": 1, "running": 2, "queued": 2, "approved": 1, "planned": 1, "soaking": 15, "awaiting_approval": 15}
+# After how many seconds a caller asks again; what is over needs no asking.
+_ASK_AGAIN = {
+    "draft": 1,
+    "planned": 1,
+    "approved": 1,
+    "queued": 2,
+    "running": 2,
+    "soaking": 15,
+    "awaiting_approval": 15,
+}
 _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
 
 
@@ -226,7 +235,12 @@ class OdooopsDeployment(models.Model):
         self.check_access("read")
         self.project_id._require_role("developer", "release_manager")
         if self.state not in ("awaiting_approval", "approved"):
-            raise UserError(self.env._("%(name)s is %(state)s: there is nothing to plan again.",
-                                       name=self.name, state=self._label().lower()))
+            raise UserError(
+                self.env._(
+                    "%(name)s is %(state)s: there is nothing to plan again.",
+                    name=self.name,
+                    state=self._label().lower(),
+                )
+            )
         self.sudo()._plan_again(self.env._("%s asked for a new plan.", self.env.user.name))
         return True

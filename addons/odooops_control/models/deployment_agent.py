@@ -69,20 +69,14 @@ class OdooopsDeployment(models.Model):
         for deployment in self:
             modules = [module for module in deployment.plan.get("modules") or [] if isinstance(module, dict)]
             what = ", ".join(str(module.get("name")) for module in modules[:10])
-            more = len(modules) - 10
-            deployment._say(
-                self.env._(
-                    "Plan %(hash)s: %(what)s",
-                    hash=deployment.plan_hash[:12],
-                    what=(what + (f" … (+{more})" if more > 0 else "")) or self.env._("no module changes, restart only"),
-                )
-            )
+            if len(modules) > 10:
+                what += f" … (+{len(modules) - 10})"
+            what = what or self.env._("no module changes, restart only")
+            deployment._say(self.env._("Plan %(hash)s: %(what)s", hash=deployment.plan_hash[:12], what=what))
 
     def _on_deployed(self, operation, result):
         environment = self.environment_id
-        former = (environment.running_deployment_id - self).filtered(
-            lambda one: one.state in ("live", "soaking")
-        )
+        former = (environment.running_deployment_id - self).filtered(lambda one: one.state in ("live", "soaking"))
         self._record_restore_set(operation, result)
         self._measured(result)
         environment.running_deployment_id = self

@@ -35,7 +35,7 @@ class OdooopsDeployment(models.Model):
         project = environment.project_id
         parsed = names.parse_ref(ref, project.main_branch)
         if commit_sha is not None:
-            names.require(names.COMMIT, commit_sha, f"{names.shown(commit_sha)!r} is no commit: give all 40 hex digits.")
+            names.require_commit(commit_sha)
         if parsed.kind == "tag":
             return self._find_tagged(project, parsed.name, commit_sha), parsed.name
         if environment.tier == "production":

@@ -53,10 +53,12 @@ class OdooopsDeployment(models.Model):
     def _valid_approvals(self):
         """Return the approvals of the current plan whose givers still may give them."""
         return self.approval_ids.filtered(
-            lambda one: one.decision == "approved"
-            and one.plan_hash == self.plan_hash
-            and self._person(one.user_id).in_group
-            and self._person(one.user_id).on_project
+            lambda one: (
+                one.decision == "approved"
+                and one.plan_hash == self.plan_hash
+                and self._person(one.user_id).in_group
+                and self._person(one.user_id).on_project
+            )
         )
 
     def _person(self, user):
@@ -195,8 +197,10 @@ class OdooopsDeployment(models.Model):
                 "note": note or False,
             }
         )
-        text = self.env._("Approved by %s.", user.name) if decision == "approved" else self.env._(
-            "Rejected by %s.", user.name
+        text = (
+            self.env._("Approved by %s.", user.name)
+            if decision == "approved"
+            else self.env._("Rejected by %s.", user.name)
         )
         self._say(f"{text} {note}".strip())
         self.env["odooops.audit.event"]._record(

@@ -2,6 +2,7 @@ from uuid import uuid4
 
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
+from odoo.tools import SQL
 
 from ..core import names, protocol, transitions
 from .triggers import guard
@@ -10,8 +11,16 @@ MEBIBYTE = 1024 * 1024
 TIERS = [("preview", "Preview"), ("staging", "Staging"), ("production", "Production")]
 _MACHINE_FIELDS = frozenset(
     (
-        "uuid", "token", "database_uuid", "health", "health_detail", "health_at", "running_digest",
-        "running_deployment_id", "indeterminate", "asked_at",
+        "uuid",
+        "token",
+        "database_uuid",
+        "health",
+        "health_detail",
+        "health_at",
+        "running_digest",
+        "running_deployment_id",
+        "indeterminate",
+        "asked_at",
     )
 )
 
@@ -146,7 +155,7 @@ class OdooopsEnvironment(models.Model):
 
     def init(self):
         """Let fencing tokens only grow, whoever writes them."""
-        guard(self.env.cr, self._table, "odooops_refuse_smaller_token", "UPDATE OF token")
+        guard(self.env.cr, self._table, "odooops_refuse_smaller_token", SQL("UPDATE OF token"))
 
     @api.model
     def _default_agent(self):
@@ -299,9 +308,7 @@ class OdooopsEnvironment(models.Model):
         Project = self.env["odooops.project"]
         projects = Project._find(project_code) if project_code else Project.search([], limit=2)
         if len(projects) > 1:
-            raise UserError(
-                self.env._("Which project? Write the environment as <project>/%(code)s.", code=code)
-            )
+            raise UserError(self.env._("Which project? Write the environment as <project>/%(code)s.", code=code))
         found = self.search([("project_id", "in", projects.ids), ("code", "=", code)], limit=1)
         if not found:
             raise self._sentence_of_missing(self.env._("environment"), names.shown(text))
@@ -353,7 +360,8 @@ class OdooopsEnvironment(models.Model):
             self.database_uuid = database_uuid[:64]
         elif self.health != "red":
             text = self.env._(
-                "The database's identity is %(seen)s instead of %(known)s: nothing is deployed here until that is clear.",
+                "The database's identity is %(seen)s instead of %(known)s: "
+                "nothing is deployed here until that is clear.",
                 seen=names.shown(database_uuid),
                 known=self.database_uuid,
             )

@@ -4,7 +4,6 @@ from odoo.http import request
 from ..core import keys, protocol
 from ..errors import abort, as_response
 
-
 _AGENT_ROUTES = "/odooops/agent/v1/"
 
 

@@ -93,7 +93,8 @@ class OdooopsProjectMixin(models.AbstractModel):
         """Return the error for something that is not there, or not for this user."""
         return MissingError(
             self.env._(
-                "There is no %(what)s %(name)s that you may see: check its name, or ask to be made a member of its project.",
+                "There is no %(what)s %(name)s that you may see: check its name, or ask to be made "
+                "a member of its project.",
                 what=what,
                 name=name,
             )

@@ -68,7 +68,7 @@ class OdooopsOperation(models.Model):
     error_message = fields.Char(readonly=True)
     result = fields.Json(readonly=True)
     step_ids = fields.One2many("odooops.operation.step", "operation_id", string="Steps", readonly=True)
-    log_ids = fields.One2many("odooops.operation.log", "operation_id", string="Log", readonly=True)
+    log_ids = fields.One2many("odooops.operation.log", "operation_id", readonly=True)
     current_step = fields.Char(compute="_compute_current_step")
 
     _exclusive_uniq = models.UniqueIndex(
@@ -93,9 +93,13 @@ class OdooopsOperation(models.Model):
     @api.depends("step_ids.state")
     def _compute_current_step(self):
         for operation in self:
-            steps = operation.step_ids.filtered(lambda step: step.token == operation.token).sorted("seq")
+            steps = operation._current_steps().sorted("seq")
             running = steps.filtered(lambda step: step.state == "running")
             operation.current_step = (running or steps)[-1:].name
+
+    def _current_steps(self):
+        """Return the steps of the current attempt."""
+        return self.step_ids.filtered(lambda step: step.token == self.token)
 
     @api.model
     def _enqueue(self, kind, environment, deployment=None):

@@ -72,7 +72,7 @@ class OdooopsOperation(models.Model):
         """Record steps; a step that is known is brought up to date, never set back."""
         self.ensure_one()
         self._filter("leased")._update_state("running")
-        known = {step.seq: step for step in self.step_ids.filtered(lambda step: step.token == self.token)}
+        known = {step.seq: step for step in self._current_steps()}
         new = []
         for step in steps:
             vals = {

@@ -29,9 +29,7 @@ class OdooopsProject(models.Model):
         tracking=True,
         help="Images come from here and nowhere else. Taken from the first release when left empty.",
     )
-    series = fields.Selection(
-        selection=lambda self: series.selection(), required=True, default=series.DEFAULT
-    )
+    series = fields.Selection(selection=lambda self: series.selection(), required=True, default=series.DEFAULT)
     released_at = fields.Datetime(string="Last release", readonly=True, copy=False)
     member_ids = fields.One2many("odooops.project.member", "project_id", string="Members")
     environment_ids = fields.One2many("odooops.environment", "project_id", string="Environments")

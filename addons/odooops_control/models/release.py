@@ -8,8 +8,16 @@ from .triggers import guard
 
 _IMMUTABLE = frozenset(
     (
-        "project_id", "commit_sha", "image", "digest", "manifest", "submodules", "series", "registered_by_id",
-        "author_id", "message",
+        "project_id",
+        "commit_sha",
+        "image",
+        "digest",
+        "manifest",
+        "submodules",
+        "series",
+        "registered_by_id",
+        "author_id",
+        "message",
     )
 )
 _MAX_MANIFEST_BYTES = 8 * 1024 * 1024
@@ -54,7 +62,7 @@ class OdooopsRelease(models.Model):
 
     def init(self):
         """Let a release never change, whoever writes it."""
-        guard(self.env.cr, self._table, "odooops_refuse_other_release", "UPDATE")
+        guard(self.env.cr, self._table, "odooops_refuse_other_release", SQL("UPDATE"))
 
     @api.depends("tag_ids.name", "commit_sha")
     def _compute_name(self):
@@ -132,12 +140,13 @@ class OdooopsRelease(models.Model):
     @api.model
     def _wanted(self, project, ref, commit_sha, image, manifest, checks):
         """Return checked values of the release that CI wants recorded."""
-        names.require(names.COMMIT, commit_sha, f"{names.shown(commit_sha)!r} is no commit: give all 40 hex digits.")
+        names.require_commit(commit_sha)
         repository, digest = names.parse_image(image)
         if project.image_repository and project.image_repository != repository:
             raise UserError(
                 self.env._(
-                    "Images of %(project)s come from %(wanted)s, not from %(given)s: correct the workflow or the project.",
+                    "Images of %(project)s come from %(wanted)s, not from %(given)s: correct the workflow "
+                    "or the project.",
                     project=project.code,
                     wanted=project.image_repository,
                     given=names.shown(repository),
@@ -163,14 +172,15 @@ class OdooopsRelease(models.Model):
         """Return the manifest, refusing one of another commit or series."""
         manifest = manifest or {}
         if not isinstance(manifest, dict):
-            raise UserError(self.env._("The manifest has to be an object, as the image's /etc/odooops/manifest.json is."))
+            raise UserError(self.env._("The manifest has to be an object, as the image's manifest.json is."))
         if len(str(manifest)) > _MAX_MANIFEST_BYTES:
             raise UserError(self.env._("The manifest is larger than 8 MB: send the image's own manifest only."))
         for name, wanted in (("commit_sha", commit_sha), ("series", project.series)):
             if manifest.get(name) not in (None, wanted):
                 raise UserError(
                     self.env._(
-                        "The image's manifest says %(name)s %(given)s instead of %(wanted)s: build the image of this commit.",
+                        "The image's manifest says %(name)s %(given)s instead of %(wanted)s: "
+                        "build the image of this commit.",
                         name=name,
                         given=names.shown(manifest[name]),
                         wanted=wanted,
@@ -203,8 +213,10 @@ class OdooopsRelease(models.Model):
 
     @api.model
     def _find_tag(self, project, name):
-        return self.env["odooops.release.tag"].sudo().search(
-            [("project_id", "=", project.id), ("name", "=", name)], limit=1
+        return (
+            self.env["odooops.release.tag"]
+            .sudo()
+            .search([("project_id", "=", project.id), ("name", "=", name)], limit=1)
         )
 
     @api.model

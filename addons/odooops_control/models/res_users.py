@@ -11,7 +11,7 @@ class ResUsers(models.Model):
     @api.model
     def _create_service_user(self, name, login, group):
         """Create a user without password who is in one service group only."""
-        domain = self.env.company.email and self.env.company.email.rpartition("@")[2] or "example.invalid"
+        domain = (self.env.company.email or "").rpartition("@")[2] or "example.invalid"
         return self.with_context(no_reset_password=True, mail_create_nosubscribe=True).create(
             {
                 "name": name,

@@ -32,8 +32,10 @@ class OdooopsRestoreSet(models.Model):
 
     @api.depends("from_digest", "project_id")
     def _compute_from_release(self):
+        releases = self.env["odooops.release"].search([("digest", "in", self.mapped("from_digest"))])
+        by_digest = {(release.project_id, release.digest): release for release in releases}
         for one in self:
-            one.from_release_id = one.project_id.release_ids.filtered(lambda release: release.digest == one.from_digest)[:1]
+            one.from_release_id = by_digest.get((one.project_id, one.from_digest), releases.browse())
 
     @api.model
     def _record(self, deployment, operation, reported):

@@ -28,9 +28,13 @@ _FUNCTIONS = {
 }
 
 
-def guard(cr, table, function, events, level="ROW"):
-    """Have ``function`` run before ``events`` (such as ``UPDATE OR DELETE``) on ``table``."""
-    name = f"{table}_{function}_{level.lower()}"
+def guard(cr, table, function, events, each=SQL("ROW")):  # noqa: B008  an SQL never changes
+    """Have ``function`` run before changes of ``table``.
+
+    :param events: an ``SQL`` such as ``UPDATE OR DELETE``
+    :param each: an ``SQL``: ``ROW`` or ``STATEMENT``
+    """
+    name = f"{table}_{function}_{each.code.lower()}"
     cr.execute(
         SQL(
             "CREATE OR REPLACE FUNCTION %(function)s() RETURNS trigger LANGUAGE plpgsql AS %(body)s",
@@ -41,11 +45,11 @@ def guard(cr, table, function, events, level="ROW"):
     cr.execute(SQL("DROP TRIGGER IF EXISTS %s ON %s", SQL.identifier(name), SQL.identifier(table)))
     cr.execute(
         SQL(
-            "CREATE TRIGGER %(name)s BEFORE %(events)s ON %(table)s FOR EACH %(level)s EXECUTE FUNCTION %(function)s()",
+            "CREATE TRIGGER %(name)s BEFORE %(events)s ON %(table)s FOR EACH %(each)s EXECUTE FUNCTION %(function)s()",
             name=SQL.identifier(name),
-            events=SQL(events),
+            events=events,
             table=SQL.identifier(table),
-            level=SQL(level),
+            each=each,
             function=SQL.identifier(function),
         )
     )

@@ -16,9 +16,11 @@ PASSWORD = "odooops-test-password"
 def fixtures_folder():
     """Return the folder of the contract fixtures; a missing one is an error, never a skip."""
     named = os.environ.get("ODOOOPS_FIXTURES")
-    candidates = [Path(named)] if named else [
-        parent / "tests" / "contract" / "fixtures" for parent in Path(__file__).resolve().parents
-    ]
+    candidates = (
+        [Path(named)]
+        if named
+        else [parent / "tests" / "contract" / "fixtures" for parent in Path(__file__).resolve().parents]
+    )
     for folder in candidates:
         if folder.is_dir():
             return folder
@@ -41,14 +43,14 @@ class OdooopsSetup:
         cls.project = cls._make_project("demo")
         cls.stage, cls.prod = cls._make_environments(cls.project, cls.agent)
         cls._make_people()
-        cls.env["odooops.approval.policy"]._for_tier("production").write(
-            {"staging_soak_minutes": 0, "soak_minutes": 0}
-        )
+        cls.env["odooops.approval.policy"]._for_tier("production").write({"staging_soak_minutes": 0, "soak_minutes": 0})
 
     @classmethod
     def _make_project(cls, code):
-        return cls.env["odooops.project"].sudo().create(
-            {"name": code.title(), "code": code, "image_repository": f"localhost:5000/{code}"}
+        return (
+            cls.env["odooops.project"]
+            .sudo()
+            .create({"name": code.title(), "code": code, "image_repository": f"localhost:5000/{code}"})
         )
 
     @classmethod

@@ -21,8 +21,10 @@ class TestAgentKeys(OdooopsHttpCase):
 
     def test_enrolment_shows_the_key_once(self):
         with self.assertLogs("odoo", logging.INFO) as logs:
-            wizard = self.env["odooops.agent.enrol"].with_user(self.administrator).create(
-                {"name": "droplet-new", "environment_ids": self.stage.ids}
+            wizard = (
+                self.env["odooops.agent.enrol"]
+                .with_user(self.administrator)
+                .create({"name": "droplet-new", "environment_ids": self.stage.ids})
             )
             action = wizard.action_enrol()
             logging.getLogger(__name__).info("enrolled")
@@ -53,8 +55,10 @@ class TestAgentKeys(OdooopsHttpCase):
             self.env["odooops.agent.enrol"].with_user(self.manager).create({"name": "x"})
 
     def test_new_key_by_hand_overlaps(self):
-        wizard = self.env["odooops.agent.enrol"].with_user(self.administrator).create(
-            {"name": self.agent.name, "agent_id": self.agent.id}
+        wizard = (
+            self.env["odooops.agent.enrol"]
+            .with_user(self.administrator)
+            .create({"name": self.agent.name, "agent_id": self.agent.id})
         )
         new = wizard.action_enrol()["context"]["default_key"]
         self.assertEqual(self._heartbeat(self.key_text)[0], 200)

@@ -127,9 +127,7 @@ class TestApproval(OdooopsCase):
     def test_who_may_decide_is_shown(self):
         self.assertTrue(self.deployment.with_user(self.manager).can_decide)
         self.assertFalse(self.deployment.with_user(self.developer).can_decide)
-        self.assertEqual(
-            set(self.deployment.approvers_hint.split(", ")), {self.manager.name, self.manager_2.name}
-        )
+        self.assertEqual(set(self.deployment.approvers_hint.split(", ")), {self.manager.name, self.manager_2.name})
 
     def test_a_policy_without_approvals(self):
         self.deployment._reject(self.manager, PLAN_HASH)

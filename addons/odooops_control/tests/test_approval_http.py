@@ -148,7 +148,12 @@ class TestApprovalHttp(OdooopsHttpCase):
                 "create",
                 {
                     "vals_list": [
-                        {"deployment_id": ids[0], "plan_hash": PLAN_HASH, "user_id": self.manager.id, "decision": "approved"}
+                        {
+                            "deployment_id": ids[0],
+                            "plan_hash": PLAN_HASH,
+                            "user_id": self.manager.id,
+                            "decision": "approved",
+                        }
                     ]
                 },
             ),

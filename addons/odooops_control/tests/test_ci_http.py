@@ -12,8 +12,10 @@ class TestCiHttp(OdooopsHttpCase):
 
     def setUp(self):
         super().setUp()
-        wizard = self.env["odooops.ci.access"].with_user(self.administrator).create(
-            {"name": "Actions", "project_ids": self.project.ids}
+        wizard = (
+            self.env["odooops.ci.access"]
+            .with_user(self.administrator)
+            .create({"name": "Actions", "project_ids": self.project.ids})
         )
         context = wizard.action_create_key()["context"]
         self.ci_key, self.ci_user = context["default_key"], self.env["res.users"].browse(context["odooops_user_id"])
@@ -41,7 +43,12 @@ class TestCiHttp(OdooopsHttpCase):
         self.assertEqual((answer["new"], answer["state"], answer["risk_tier"]), (True, "registered", "unknown"))
         self.assertEqual(self._register_http()[1]["id"], answer["id"])
         status, deployment = self._json2(
-            "odooops.deployment", "request", self.ci_key, environment="demo/stage", ref="refs/heads/main", commit_sha=SHA_A
+            "odooops.deployment",
+            "request",
+            self.ci_key,
+            environment="demo/stage",
+            ref="refs/heads/main",
+            commit_sha=SHA_A,
         )
         self.assertEqual((status, deployment["new"], deployment["state"]), (200, False, "draft"))
         status, answer = self._json2("odooops.deployment", "status", self.ci_key, id=deployment["id"])
@@ -106,8 +113,15 @@ class TestCiHttp(OdooopsHttpCase):
 
     @mute_logger("odoo.http")
     def test_ci_reads_no_more_than_it_needs(self):
-        for model in ("res.partner", "odooops.agent", "odooops.agent.key", "odooops.audit.event", "odooops.approval.policy",
-                      "odooops.operation.log", "odooops.project.member"):
+        for model in (
+            "res.partner",
+            "odooops.agent",
+            "odooops.agent.key",
+            "odooops.audit.event",
+            "odooops.approval.policy",
+            "odooops.operation.log",
+            "odooops.project.member",
+        ):
             with self.subTest(model):
                 status, answer = self._json2(model, "search_read", self.ci_key, domain=[], fields=["id"])
                 self.assertIn(status, (200, 403), answer)

@@ -158,8 +158,9 @@ class TestConcurrency(BaseCase):
     def test_lease_of_a_day_ago_expires_once(self):
         [operation_id] = self._enqueue("plan")
         with self._env() as env:
+            yesterday = fields.Datetime.subtract(fields.Datetime.now(), days=1)
             env["odooops.operation"].browse(operation_id).write(
-                {"state": "leased", "attempt": 1, "token": 1, "lease_until": fields.Datetime.subtract(fields.Datetime.now(), days=1)}
+                {"state": "leased", "attempt": 1, "token": 1, "lease_until": yesterday}
             )
 
         def expire(env):

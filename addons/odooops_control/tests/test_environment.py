@@ -1,5 +1,8 @@
+import psycopg2
+
 from odoo.exceptions import UserError, ValidationError
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from .common import DATABASE_UUID, OdooopsCase
 
@@ -86,7 +89,7 @@ class TestEnvironment(OdooopsCase):
             self.stage.agent_id = self.agent
 
     def test_two_environments_of_an_agent_do_not_share_a_database(self):
-        with self.assertRaises(Exception), self.cr.savepoint():
+        with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.UniqueViolation), self.cr.savepoint():
             self._environment("qa", database_name="demo_prod")
             self.env.flush_all()
 

@@ -249,8 +249,11 @@ class TestJourney(OdooopsCase):
     def test_health_turns_red_and_drift_shows(self):
         self._live_on_stage()
         self.stage._report_one(
-            type("Report", (), {"health": "red", "detail": "no answer", "digest": DIGEST_B,
-                                "database_uuid": None, "checked_at": None})()
+            type(
+                "Report",
+                (),
+                {"health": "red", "detail": "no answer", "digest": DIGEST_B, "database_uuid": None, "checked_at": None},
+            )()
         )
         self.assertIn("no answer", self._messages(self.stage))
         self.assertTrue(self.stage.drift)

@@ -39,7 +39,7 @@ class TestLease(OdooopsCase):
     def test_projects_take_turns(self):
         other = self._other_project()
         self._register(project="other", user=self.developer, sha=SHA_B, digest=DIGEST_B)
-        for number in range(3):
+        for _time in range(3):
             self.env["odooops.operation"]._enqueue("health", self.stage)
             self.env["odooops.operation"]._enqueue("health", other)
         served = []

@@ -58,7 +58,7 @@ class TestViews(OdooopsCase):
     def test_deploy_by_hand(self):
         release = self._live_on_stage()
         action = self.prod.with_user(self.developer).action_deploy()
-        with Form(self.env[action["res_model"]].with_user(self.developer).with_context(action["context"])) as form:
+        with Form(self.env[action["res_model"]].with_user(self.developer).with_context(**action["context"])) as form:
             self.assertEqual(form.release_id, release)
         opened = form.record.action_request()
         deployment = self.env["odooops.deployment"].browse(opened["res_id"])
@@ -67,7 +67,7 @@ class TestViews(OdooopsCase):
     def test_approval_wizard_shows_the_plan(self):
         deployment = self._awaiting()
         action = deployment.with_user(self.manager).action_open_approval()
-        wizard = Form(self.env[action["res_model"]].with_user(self.manager).with_context(action["context"]))
+        wizard = Form(self.env[action["res_model"]].with_user(self.manager).with_context(**action["context"]))
         wizard.note = "looked"
         record = wizard.save()
         self.assertEqual(record.plan_hash, deployment.plan_hash)

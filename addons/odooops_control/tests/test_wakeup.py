@@ -1,5 +1,4 @@
 import json
-
 from unittest.mock import Mock, patch
 
 from odoo.addons.bus.tests.common import WebsocketCase
@@ -47,7 +46,8 @@ class TestWakeupChannel(OdooopsSetup, WebsocketCase):
 
     def test_other_texts_open_nothing(self):
         build = self.env["ir.websocket"]._build_bus_channel_list
-        for text in ("", "x", self.key_text[:-1], self.key_text + "\n", f"odooops_agent_{self.agent.key_ids.id}_{'A' * 43}"):
+        forged = f"odooops_agent_{self.agent.key_ids.id}_{'A' * 43}"
+        for text in ("", "x", self.key_text[:-1], self.key_text + "\n", forged):
             with self.subTest(text), self._as_websocket():
                 channels = build([f"odooops_agent:{text}"])
                 self.assertFalse([one for one in channels if getattr(one, "_name", "") == "odooops.agent"])

@@ -5,9 +5,7 @@ class OdooopsAgentEnrol(models.TransientModel):
     _name = "odooops.agent.enrol"
     _description = "Enrol an Agent"
 
-    name = fields.Char(
-        required=True, default=lambda self: self._default_name(), help="How the droplet is called here."
-    )
+    name = fields.Char(required=True, default=lambda self: self._default_name(), help="How the droplet is called here.")
     agent_id = fields.Many2one("odooops.agent", help="Set to make a new key for this agent.")
     environment_ids = fields.Many2many(
         "odooops.environment", string="Environments", help="They are handed to this agent."

@@ -50,10 +50,7 @@ class OdooopsCiAccess(models.TransientModel):
         Members = self.env["odooops.project.member"].sudo()
         joined = Members.search([("user_id", "=", user.id)]).project_id
         Members.create(
-            [
-                {"project_id": project.id, "user_id": user.id, "role": "ci"}
-                for project in self.project_ids - joined
-            ]
+            [{"project_id": project.id, "user_id": user.id, "role": "ci"} for project in self.project_ids - joined]
         )
 
     def _new_key(self, user):
