@@ -9,7 +9,7 @@ from dataclasses import dataclass
 PROJECT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]{0,20}")
 RELEASE_TAG = re.compile(r"v[0-9]{1,6}(?:\.[0-9]{1,6}){0,5}(?:-[0-9A-Za-z][0-9A-Za-z.-]{0,30})?")
-BUILD_TAG = re.compile(r"[a-z][a-z0-9-]{0,40}-[0-9]{14}-[0-9a-f]{7}")
+BUILD_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,40}-[0-9]{14}-[0-9a-f]{7}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,100}")
@@ -17,7 +17,7 @@ REPOSITORY = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*){0,6}"
 )
-HOST = re.compile(r"(?=.{1,253})[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 MODULE = re.compile(r"[a-z][a-z0-9_]{0,99}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2}|_[0-9]{3})?(?:@[a-z]+)?")
 DATABASE = re.compile(r"[a-z][a-z0-9_]{0,54}")
