@@ -23,9 +23,20 @@ def registry() -> Iterator[str]:
     docker("run", "--detach", "--rm", f"--name={name}", LABEL, "--publish=127.0.0.1::5000", base_images.REGISTRY)
     port = docker("port", name, "5000/tcp").stdout.strip().rpartition(":")[2]
     yield f"localhost:{port}"
-    images = docker("images", "--quiet", f"localhost:{port}/*").stdout.split()
     docker("rm", "--force", "--volumes", name)
-    docker("rmi", "--force", *set(images), check=False)
+    forget_images(f"localhost:{port}/")
+
+
+def forget_images(prefix: str) -> None:
+    """Remove names, not images: the same image may have names that are others'."""
+    listing = docker("images", "--digests", "--format={{.Repository}} {{.Tag}} {{.Digest}}").stdout
+    for line in listing.splitlines():
+        repository, tag, digest = line.split()
+        if repository.startswith(prefix):
+            names = [f"{repository}:{tag}"] if tag != "<none>" else []
+            names += [f"{repository}@{digest}"] if digest != "<none>" else []
+            for name in names:
+                docker("rmi", name, check=False)
 
 
 @pytest.fixture(scope="session")
