@@ -27,17 +27,20 @@ class Watch:
         self._clock = clock
         self._deploying = deploying
         self._lock = threading.Lock()
-        self._seen: dict[str, EnvironmentReport] = {}
+        self._seen: dict[str, tuple[int, EnvironmentReport]] = {}
 
     def reports(self) -> tuple[EnvironmentReport, ...]:
+        """Return what was seen, but not of an environment that an operation has touched since."""
+        tokens = self._journal.tokens()
         with self._lock:
-            return tuple(self._seen.values())
+            return tuple(report for token, report in self._seen.values() if token == tokens.get(report.key, 0))
 
     def look(self) -> float:
         """Check all environments once; return the seconds until the next time."""
         self._mend_proxy()
         for key, known in self._journal.environments().items():
-            self._note(key, self._check(key, known))
+            token = self._journal.tokens().get(key, 0)
+            self._note(token, self._check(key, known))
         return HEALTH_SECONDS
 
     def _check(self, key: str, known: dict[str, object]) -> EnvironmentReport | None:
@@ -47,10 +50,10 @@ class Watch:
         # What was seen in the midst of a switch says nothing about the environment.
         return None if key in self._deploying() else report
 
-    def _note(self, key: str, report: EnvironmentReport | None) -> None:
+    def _note(self, token: int, report: EnvironmentReport | None) -> None:
         with self._lock:
             if report is not None:
-                self._seen[key] = report
+                self._seen[report.key] = (token, report)
 
     def _mend_proxy(self) -> None:
         try:
