@@ -15,6 +15,8 @@ from typing import Any
 from .console import Console
 
 POLICY = "demo"
+# No load balancer that gives up after a minute stands in front here, and the machine may be a slow one.
+HOLD_SECONDS = 120
 APPROVER, DEVELOPER = "approver", "developer"
 PEOPLE = {
     APPROVER: ("Rita Release", "release_manager"),
@@ -85,6 +87,7 @@ def create_project(admin: Console, code: str, name: str, modules: str, agent: in
         values: dict[str, Any] = {
             "project_id": project, "code": environment, "agent_id": agent, "module_names": modules,
             "url": f"http://{host}:{port}", "domain_ids": [[0, 0, {"name": host, "kind": "main"}]],
+            "hold_limit_seconds": HOLD_SECONDS,
         }  # fmt: skip
         environments[environment] = admin.create("odooops.environment", **values)
     admin.write("odooops.environment", environments["prod"], policy_id=policy)

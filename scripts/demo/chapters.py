@@ -7,7 +7,7 @@ from typing import Any
 
 from .ci import Built
 from .sample_repository import BAD_ORDER, PARTNER_FIRSTNAME
-from .world import PLAN_SECONDS, World
+from .world import PLAN_SECONDS, StoryError, World
 
 ONLINE_SECONDS = 60
 HEALTH_SECONDS = 90
@@ -48,20 +48,21 @@ def build_first_release(world: World) -> Built:
 def stage_follows_main(world: World, built: Built, tag: str) -> None:
     """3. `stage` takes the push to main by itself and turns green; the tag then names the same digest."""
     deployment = world.newest_deployment("stage", built.release)
-    world.claim("stage took the push to main by itself", deployment is not None, "stage", tag)
-    deployment = world.wait_for_state((deployment or {})["id"], "live")
+    world.claim("stage took the push to main by itself", deployment, "stage", tag)
+    if not deployment:
+        raise StoryError("The registration of a push to main has to send it to stage.")
+    deployment = world.wait_for_state(deployment["id"], "live")
     world.tell("stage is live", _measures(deployment), "stage", deployment["tag"])
     _wait_until_green(world, "stage", built.digest)
     world.claim(
         f"stage answers with release {tag} and is green",
         world.status_page("stage")["release"] == tag.removeprefix("v"), "stage", tag,
     )  # fmt: skip
-    named = world.workflow.push_tag(built, tag)
-    release = world.release(named)
+    release = world.release(world.workflow.push_tag(built, tag))
+    running = world.environment("stage", "running_digest")["running_digest"]
     world.claim(
-        f"{tag} names the digest that stage runs",
-        named == built.release and release["name"] == tag
-        and world.environment("stage", "running_digest")["running_digest"] == release["digest"], "stage", tag,
+        f"{tag} names the digest that stage runs, {running}",
+        (release["id"], release["name"], release["digest"]) == (built.release, tag, running), "stage", tag,
     )  # fmt: skip
 
 

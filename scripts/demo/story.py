@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg2
+
+from scripts.setup.errors import SetupError
+
 from . import chapters
 from .ci import WorkflowError
 from .console import RefusalError
 from .world import StoryError, World
+
+# OSError is what an unreachable console or proxy raises.
+UNEXPECTED = (StoryError, WorkflowError, RefusalError, SetupError, OSError, psycopg2.Error)
 
 
 def tell(world: World) -> dict[str, Any]:
     """Tell the story and write `.run/demo.json`; returns its summary, whose `ok` says whether all of it is true."""
     try:
         _tell_chapters(world)
-    except (StoryError, WorkflowError, RefusalError) as error:
+    except UNEXPECTED as error:
         world.claim(f"the story could be told to its end: {error}", False)
     ok = not world.untrue() and not world.failed_requests
     return world.timeline.write(

@@ -24,6 +24,7 @@ DEPLOYMENT_FIELDS = [
 ]  # fmt: skip
 ENDED = ("live", "superseded", "rejected", "cancelled", "failed", "rolled_back", "indeterminate")
 STATUS_PATH = "/workshop/status"
+PATIENCE_SECONDS = 150.0
 PLAN_SECONDS, DEPLOY_SECONDS = 120, 600
 Row = dict[str, Any]
 
@@ -128,7 +129,7 @@ class World:
         return dict(json.loads(body)) if status == 200 else {"release": None, "http": status}
 
     def visitor_load(self, environment: str, clients: int = 8) -> Load:
-        return Load(self.address.proxy, self.project.hosts[environment], STATUS_PATH, clients)
+        return Load(self.address.proxy, self.project.hosts[environment], STATUS_PATH, clients, PATIENCE_SECONDS)
 
     def customer(self, environment: str) -> Console:
         """Log in to a customer's Odoo as its administrator, through Caddy."""

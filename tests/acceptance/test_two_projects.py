@@ -80,7 +80,7 @@ def test_each_project_has_its_own_role(world: World, garage: World) -> None:
 def test_own_password_opens_own_database_only(world: World, garage: World) -> None:
     for mine, other in ((world, garage), (garage, world)):
         assert in_container(web_of(mine), CONNECT, mine.database("stage").name) == "connected"
-        for name in (other.database("stage").name, "postgres"):
+        for name in (other.database("stage").name, "template1"):
             refusal = in_container(web_of(mine), CONNECT, name)
             assert "permission denied for database" in refusal, refusal
 
