@@ -24,16 +24,30 @@ def remove(stack, everything=False):
     """
     removed = {}
     if engine.answers():
-        label = f"label=odooops.stack={stack.name}"
-        containers = engine.docker("ps", "--all", "--quiet", "--filter", label)
-        removed["containers"] = _remove("container", containers, "--force", "--volumes")
-        removed["networks"] = _remove_networks(engine.docker("network", "ls", "--quiet", "--filter", label))
-        removed["volumes"] = _remove("volume", engine.docker("volume", "ls", "--quiet", "--filter", label), "--force")
-        removed["images"] = _remove_images(stack, label)
+        prefixes = [f"{stack.name}/", *([f"{stack.registry}/"] if stack.has_ports else [])]
+        removed = remove_objects(stack.name, tuple(prefixes))
         if everything:
             removed["base images"] = _remove_stand_ins()
             engine.stop_own_daemon()
     _remove_files(everything)
+    return removed
+
+
+def remove_objects(stack, image_prefixes):
+    """Remove all of a stack's Docker objects; return how many went, by kind.
+
+    :param stack: its name, which is the value of the label
+    :param image_prefixes: beginnings of image names that are the stack's
+    """
+    label = f"--filter=label=odooops.stack={stack}"
+    # The agent first, or it would make new containers while the others go.
+    agent = engine.docker("ps", "--all", "--quiet", f"--filter=name=^{stack}-agent$")
+    removed = {"containers": _remove("container", agent, "--force", "--volumes")}
+    containers = engine.docker("ps", "--all", "--quiet", label)
+    removed["containers"] += _remove("container", containers, "--force", "--volumes")
+    removed["networks"] = _remove_networks(engine.docker("network", "ls", "--quiet", label))
+    removed["volumes"] = _remove("volume", engine.docker("volume", "ls", "--quiet", label), "--force")
+    removed["images"] = _remove_images(label, image_prefixes)
     return removed
 
 
@@ -54,16 +68,14 @@ def _remove_networks(ids):
     return _remove("network", ids)
 
 
-def _remove_images(stack, label):
+def _remove_images(label, prefixes):
     """Remove the project's images and all names in the stack's registry; layers of base images stay."""
-    listing = engine.docker("image", "ls", "--format", "{{.Repository}} {{.ID}}")
-    prefixes = [f"{stack.name}/"]
-    if stack.has_ports:
-        prefixes.append(f"{stack.registry}/")
-    names = set(engine.docker("image", "ls", "--quiet", "--filter", label).split())
-    for repository, image in (line.split() for line in listing.splitlines()):
-        if repository.startswith(tuple(prefixes)):
-            names.add(image)
+    listing = engine.docker("image", "ls", "--digests", "--format", "{{.Repository}} :{{.Tag}} @{{.Digest}}")
+    names = engine.docker("image", "ls", "--quiet", label).split()
+    for repository, *handles in (line.split() for line in listing.splitlines()):
+        if repository.startswith(prefixes):
+            # By name: the same image may have another name that is not the stack's.
+            names += [repository + handle for handle in handles if "<none>" not in handle]
     return _remove("image", "\n".join(names), "--force")
 
 
