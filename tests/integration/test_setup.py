@@ -98,7 +98,8 @@ def test_consoles_role_may_nothing_but_use_its_database(live: Stack) -> None:
 
 def test_caddys_admin_api_has_no_port(live: Stack) -> None:
     curl = ["curl", "--silent", "--max-time", "3", "http://caddy:2019/config/"]
-    asked = subprocess.run([engine.client(), "exec", live.container("control"), *curl], capture_output=True, check=False)
+    argv = [engine.client(), "exec", live.container("control"), *curl]
+    asked = subprocess.run(argv, capture_output=True, check=False)
     assert asked.returncode == 7  # curl: nobody listens
 
 
