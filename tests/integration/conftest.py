@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from parts.caddy import Backends, Caddy, running_caddy
-from parts.docker import Stack, running_stack
+from parts.engine import Stack, running_stack
 from parts.postgres import Cluster, Made, make_environment, running_cluster
 
 _numbers = itertools.count(1)

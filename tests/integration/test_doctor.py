@@ -16,7 +16,7 @@ from odooops_agent.doctor import Check, run_checks
 from odooops_agent.secrets import Secret
 from odooops_agent.settings import Settings
 from parts.caddy import wait_until
-from parts.docker import Stack
+from parts.engine import Stack
 from parts.postgres import Cluster
 
 KEY = f"odooops_agent_1_{'k' * 43}"

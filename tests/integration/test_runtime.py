@@ -13,7 +13,7 @@ from odooops_agent.facts import Container
 from odooops_agent.ports import ContainerSpec, Mount, Route
 from odooops_agent.proxy import AdminSocket, CaddyProxy
 from parts.caddy import free_port, wait_until
-from parts.docker import PYTHON_BASE, Stack
+from parts.engine import PYTHON_BASE, Stack
 from parts.load import Load
 
 KEY = "demo/prod"

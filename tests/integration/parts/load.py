@@ -21,6 +21,7 @@ class Load:
     host: str
     clients: int = 16
     path: str = "/"
+    posts: bool = True
     failures: list[str] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)  # sent at, seconds
     posted: set[str] = field(default_factory=set)
@@ -28,7 +29,9 @@ class Load:
     def __post_init__(self) -> None:
         self._ended = threading.Event()
         self._numbers = itertools.count()
-        self._threads = [threading.Thread(target=self._ask, args=(bool(n % 2),)) for n in range(self.clients)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(self.posts and bool(n % 2),)) for n in range(self.clients)
+        ]
 
     @property
     def longest_seconds(self) -> float:
