@@ -115,7 +115,7 @@ class World:
 
     def get(self, environment: str, path: str) -> tuple[int, bytes]:
         """Ask an environment over Caddy, as a visitor does."""
-        connection = http.client.HTTPConnection(*self.address.proxy, timeout=60)
+        connection = http.client.HTTPConnection(*self.address.proxy, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", path, headers={"Host": self.project.hosts[environment]})
             response = connection.getresponse()
