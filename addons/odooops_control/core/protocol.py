@@ -18,6 +18,8 @@ STEP_STATES = ("pending", "running", "succeeded", "failed", "cancelled", "skippe
 MAX_LINES = 1000
 MAX_STEPS = 200
 MAX_INTEGER = 2**31 - 1
+# Leaves room above what an agent may claim, or one wrong report would use up all tokens.
+MAX_TOKEN = 2**30
 
 
 class ProtocolError(Exception):
@@ -135,7 +137,10 @@ def objects(message, name, limit):
 def tokens_of(message):
     """Return the highest token that the agent has seen for each environment key."""
     tokens = take(message, "tokens", dict, {})
-    return {key: take(tokens, key, int) for key in tokens if tokens[key] is not None}
+    seen = {key: take(tokens, key, int) for key in tokens if tokens[key] is not None}
+    if any(token > MAX_TOKEN for token in seen.values()):
+        raise BadMessage(f"A token above {MAX_TOKEN} was never given out.")
+    return seen
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Domain
 
 from ..core import protocol
@@ -109,6 +109,8 @@ class OdooopsAgent(models.Model):
     @api.model
     def _enrol(self, name, **values):
         """Create an agent with its service user and return it with the text of its first key."""
+        if self.sudo().with_context(active_test=False).search_count([("name", "=", name)], limit=1):
+            raise UserError(self.env._("There is an agent %s already: make a new key on its page.", name))
         user = (
             self.env["res.users"]
             .sudo()

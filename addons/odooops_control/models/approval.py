@@ -25,6 +25,8 @@ class OdooopsApproval(models.Model):
         for approval in self:
             approval.current = approval.plan_hash == approval.deployment_id.plan_hash
 
-    def write(self, vals):  # pylint: disable=method-required-super
+    def write(self, vals):
         """Refuse: a decision stays as it was made."""
-        raise UserError(self.env._("A decision can't be changed: reject or cancel the deployment instead."))
+        if vals:
+            raise UserError(self.env._("A decision can't be changed: reject or cancel the deployment instead."))
+        return super().write(vals)

@@ -44,9 +44,11 @@ class OdooopsAuditEvent(models.Model):
         for event in self:
             event.user_name = users.browse(event.user_id).exists().name or str(event.user_id)
 
-    def write(self, vals):  # pylint: disable=method-required-super
+    def write(self, vals):
         """Refuse: what happened stays."""
-        raise AccessError(self.env._("The audit log can only be added to."))
+        if vals:
+            raise AccessError(self.env._("The audit log can only be added to."))
+        return super().write(vals)
 
     @api.ondelete(at_uninstall=False)
     def _unlink_never(self):

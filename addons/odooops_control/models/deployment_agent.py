@@ -61,7 +61,7 @@ class OdooopsDeployment(models.Model):
         if (plan.get("environment"), plan.get("to_digest")) != (self.environment_id.key, self.release_id.digest):
             return self.env._("The agent planned something else than %s: look at the agent's log.", self.name)
         known = self.environment_id.database_uuid
-        if known and plan.get("database_uuid") not in (None, known):
+        if known and plan.get("database_uuid") != known:
             return self.env._("The database of %s is not the one it had: find out why first.", self.environment_id.key)
         return None
 
@@ -81,6 +81,8 @@ class OdooopsDeployment(models.Model):
         self._measured(result)
         environment.running_deployment_id = self
         environment._on_agent_result(result)
+        if isinstance(result.get("database_uuid"), str) and not environment.database_uuid:
+            environment.database_uuid = result["database_uuid"][:64]
         environment.indeterminate = False
         former._update_state("superseded")
         minutes = self.policy_id.soak_minutes
@@ -149,7 +151,4 @@ class OdooopsEnvironment(models.Model):
             vals["health"] = result["health"]
         if names.DIGEST.fullmatch(str(result.get("digest"))):
             vals["running_digest"] = result["digest"]
-        uuid = result.get("database_uuid")
-        if isinstance(uuid, str) and not self.database_uuid:
-            vals["database_uuid"] = uuid[:64]
         self.write(vals)

@@ -343,30 +343,27 @@ class OdooopsEnvironment(models.Model):
             "health_detail": report.detail[:500],
             "running_digest": report.digest,
         }
+        if sentence := self._identity_refusal(report.database_uuid):
+            vals |= {"health": "red", "health_detail": sentence}
         changed = {name: value for name, value in vals.items() if (self[name] or None) != (value or None)}
         stale = not self.health_at or (fields.Datetime.now() - self.health_at).total_seconds() > 60
         if changed or stale:
-            turned_red = changed.get("health") == "red"
             self.write({**changed, "health_at": report.checked_at or fields.Datetime.now()})
-            if turned_red:
-                self.message_post(body=self.env._("Health: Red. %s", report.detail[:500]))
-        self._check_identity(report.database_uuid)
+        if changed.get("health") == "red":
+            self.message_post(body=self.env._("Health: Red. %s", vals["health_detail"]))
+        # Not before something is live: a first installation that fails is undone, database and all.
+        if self.running_deployment_id and not self.database_uuid and report.database_uuid:
+            self.database_uuid = report.database_uuid[:64]
 
-    def _check_identity(self, database_uuid):
-        """Record the database's identity once, and warn when another one turns up."""
-        if not database_uuid or database_uuid == self.database_uuid:
-            return
-        if not self.database_uuid:
-            self.database_uuid = database_uuid[:64]
-        elif self.health != "red":
-            text = self.env._(
-                "The database's identity is %(seen)s instead of %(known)s: "
-                "nothing is deployed here until that is clear.",
-                seen=names.shown(database_uuid),
-                known=self.database_uuid,
-            )
-            self.write({"health": "red", "health_detail": text})
-            self.message_post(body=text)
+    def _identity_refusal(self, database_uuid):
+        """Return what is wrong with the database that the agent sees, or None."""
+        if not database_uuid or not self.database_uuid or database_uuid == self.database_uuid:
+            return None
+        return self.env._(
+            "The database's identity is %(seen)s instead of %(known)s: nothing is deployed here until that is clear.",
+            seen=names.shown(database_uuid),
+            known=self.database_uuid,
+        )
 
     def _agent_payload(self):
         """Return what an agent has to know to work on this environment."""

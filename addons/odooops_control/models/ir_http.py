@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import SUPERUSER_ID, models
 from odoo.http import request
 
 from ..core import keys, protocol
@@ -22,7 +22,7 @@ class IrHttp(models.AbstractModel):
         """Authenticate an agent by its own key; Odoo's API keys and sessions don't count here."""
         text = keys.bearer(request.httprequest.headers.get("Authorization"))
         try:
-            key = request.env(user=1, su=True)["odooops.agent.key"]._verified(text)
+            key = request.env(user=SUPERUSER_ID, su=True)["odooops.agent.key"]._verified(text)
         except protocol.ProtocolError as error:
             abort(error)
         request.session.can_save = False

@@ -13,6 +13,8 @@ class OdooopsReleaseTag(models.Model):
 
     _name_uniq = models.Constraint("UNIQUE (project_id, name)", "This tag names another release already.")
 
-    def write(self, vals):  # pylint: disable=method-required-super
+    def write(self, vals):
         """Refuse: a tag never moves."""
-        raise UserError(self.env._("A tag never moves: make a new one."))
+        if vals:
+            raise UserError(self.env._("A tag never moves: make a new one."))
+        return super().write(vals)

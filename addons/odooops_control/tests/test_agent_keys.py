@@ -4,7 +4,7 @@ from datetime import timedelta
 from freezegun import freeze_time
 
 from odoo import fields
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
 from ..core import keys
@@ -123,9 +123,20 @@ class TestAgentKeys(OdooopsHttpCase):
 
     def test_a_person_does_not_become_ci(self):
         wizard = self.env["odooops.ci.access"].with_user(self.administrator).create({"user_id": self.manager.id})
-        with self.assertRaisesRegex(Exception, "is a person"):
+        with self.assertRaisesRegex(UserError, "is a person"):
             wizard.action_create_key()
         self.assertFalse(self.manager.api_key_ids)
+
+    def test_a_login_that_is_taken_by_a_person(self):
+        self.manager.login = "odooops-actions"
+        wizard = self.env["odooops.ci.access"].with_user(self.administrator).create({"name": "Actions"})
+        with self.assertRaisesRegex(UserError, "is a person"):
+            wizard.action_create_key()
+
+    def test_enrolled_twice(self):
+        wizard = self.env["odooops.agent.enrol"].with_user(self.administrator).create({"name": self.agent.name})
+        with self.assertRaisesRegex(UserError, "already"):
+            wizard.action_enrol()
 
     def test_revoke_all(self):
         self.agent.with_user(self.administrator).action_revoke_keys()

@@ -6,6 +6,7 @@ from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import tagged
 
+from ..core import protocol
 from .common import (
     DATABASE_UUID,
     DIGEST_A,
@@ -23,6 +24,10 @@ from .common import (
 @tagged("post_install", "-at_install")
 class TestJourney(OdooopsCase):
     """A release travels from a push to production."""
+
+    def _report(self, environment, health, detail, digest=None, database_uuid=None):
+        report = protocol.EnvironmentReport(environment.key, health, digest, database_uuid, detail, None)
+        environment._report([report], {})
 
     def _messages(self, record):
         return "\n".join(str(message.body) for message in record.message_ids)
@@ -248,21 +253,24 @@ class TestJourney(OdooopsCase):
 
     def test_health_turns_red_and_drift_shows(self):
         self._live_on_stage()
-        self.stage._report_one(
-            type(
-                "Report",
-                (),
-                {"health": "red", "detail": "no answer", "digest": DIGEST_B, "database_uuid": None, "checked_at": None},
-            )()
-        )
+        self._report(self.stage, "red", "no answer", digest=DIGEST_B)
         self.assertIn("no answer", self._messages(self.stage))
         self.assertTrue(self.stage.drift)
         self.assertEqual(self.env["odooops.environment"].status("stage")["drift"], self.stage.drift)
 
     def test_another_database_turns_red(self):
         self._live_on_stage()
-        self.stage._check_identity("another-uuid")
+        before = len(self.stage.message_ids)
+        for _time in range(3):
+            self._report(self.stage, "green", "fine", database_uuid="another-uuid")
         self.assertEqual((self.stage.health, self.stage.database_uuid), ("red", DATABASE_UUID))
+        self.assertEqual(len(self.stage.message_ids), before + 1, "said once")
+        self._report(self.stage, "green", "fine", database_uuid=DATABASE_UUID)
+        self.assertEqual(self.stage.health, "green")
+
+    def test_identity_of_what_was_never_live_is_not_recorded(self):
+        self._report(self.stage, "green", "being installed", database_uuid="passing")
+        self.assertFalse(self.stage.database_uuid)
 
     def test_request_is_idempotent(self):
         deployment = self._awaiting()

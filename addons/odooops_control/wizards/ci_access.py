@@ -36,12 +36,10 @@ class OdooopsCiAccess(models.TransientModel):
 
     def _ci_user(self):
         Users = self.env["res.users"].sudo()
-        if not self.user_id:
-            login = "odooops-" + (self.env["ir.http"]._slugify(self.name) or "ci")
-            return Users.search([("login", "=", login)], limit=1) or Users._create_service_user(
-                self.name, login, "odooops_control.group_ci"
-            )
-        user = self.user_id.sudo()
+        login = "odooops-" + (self.env["ir.http"]._slugify(self.name) or "ci")
+        user = self.user_id.sudo() or Users.search([("login", "=", login)], limit=1)
+        if not user:
+            return Users._create_service_user(self.name, login, "odooops_control.group_ci")
         if user.all_group_ids != self.env.ref("odooops_control.group_ci").sudo().all_implied_ids:
             raise UserError(self.env._("%s is a person: CI gets a user of its own.", user.name))
         return user
