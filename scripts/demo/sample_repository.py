@@ -190,7 +190,7 @@ def download(addon: OcaAddon, folder: Path) -> Path:
         requirements = folder / f"{addon.module}.txt"
         requirements.write_text(f"{addon.requirement}\n")
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+            [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--require-hashes",
              "--dest", str(folder), "--requirement", str(requirements)],
             check=True,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What breaks in the midst of a deployment, on real parts: the environment ends fully old or fully new, and reachable."""
+"""What breaks in the midst of a deployment, on real parts: it ends fully old or fully new, and reachable."""
 
 from __future__ import annotations
 
