@@ -25,6 +25,7 @@ Value = TypeVar("Value")
 # How long a part that is away is waited for. Going forward visitors may be waiting, so not for long; on the way
 # back and past the point of no return there is nothing better to do than to wait.
 FORWARD_PATIENCE_SECONDS = 15.0
+OPTIONAL_PATIENCE_SECONDS = 120.0
 BACKWARD_PATIENCE_SECONDS = 1800.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
@@ -133,8 +134,8 @@ class Executor:
         self._output.begin_step(step.name)
         self._point(f"before:{step.name}")
         try:
-            patience = BACKWARD_PATIENCE_SECONDS if committed and not step.optional else FORWARD_PATIENCE_SECONDS
-            detail = self._patiently(lambda: HANDLERS[step.name](self._context, step.arguments), patience)
+            act = HANDLERS[step.name]
+            detail = self._patiently(lambda: act(self._context, step.arguments), _patience(step, committed))
         except Exception as error:
             self._point(f"failed:{step.name}")
             failure = self._explain(error)
@@ -235,3 +236,9 @@ class Executor:
         if not error.log_tail:
             error.log_tail = tuple(self._output.tail)
         return error
+
+
+def _patience(step: Step, committed: bool) -> float:
+    if step.optional:
+        return OPTIONAL_PATIENCE_SECONDS
+    return BACKWARD_PATIENCE_SECONDS if committed else FORWARD_PATIENCE_SECONDS

@@ -54,9 +54,10 @@ class Workshop:
         :raises LeaseLost: it was given on while it ran; the journal has it as suspended.
         """
         self.journal.begin(operation)
+        key, tag = operation.environment.key, operation.release.tag
+        _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
         job = _Job(self, operation, operation.token)
-        finish = job.guarded(job.plan if operation.kind == "plan" else job.deploy)
-        self.journal.end(operation.id, finish)
+        self._end(operation, job.guarded(job.plan if operation.kind == "plan" else job.deploy))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
         """Bring an operation that was cut off to its safe end.
@@ -70,8 +71,13 @@ class Workshop:
             self.journal.forget(operation.id)
             return
         job = _Job(self, operation, entry.token)
-        finish = job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None))
+        self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
+
+    def _end(self, operation: Operation, finish: Finish) -> None:
         self.journal.end(operation.id, finish)
+        _logger.info(
+            "operation %s: %s%s", operation.id, finish.outcome, f": {finish.error.message}" if finish.error else ""
+        )
 
 
 class _Job:

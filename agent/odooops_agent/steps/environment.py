@@ -140,12 +140,16 @@ def start_workers(ctx: Context, args: Arguments) -> str | None:
 def remove_old(ctx: Context, args: Arguments) -> str | None:
     """Remove the containers and files that the new release replaced; images, snapshots and filestores stay."""
     for name in args["names"]:
-        _stop_and_remove(ctx, name, WEB_STOP_SECONDS)
+        ctx.ports.runtime.stop(name, WEB_STOP_SECONDS)
     for token in args["tokens"]:
         old = Names(ctx.droplet.stack, ctx.key, ctx.names.database, token)
-        ctx.ports.filestore.remove_config(ctx.key, old.config)
+        for file in (old.config, old.upgrade_config):
+            ctx.ports.filestore.remove_config(ctx.key, file)
     for file in (ctx.names.upgrade_config, ADMIN_PASSWORD):
         ctx.ports.filestore.remove_config(ctx.key, file)
+    # Last: while a container is there, the next deployment knows that its files may be too.
+    for name in args["names"]:
+        ctx.ports.runtime.remove(name)
     verdict = ctx.result("verdict")
     if verdict:
         lines = "".join(f"{line}\n" for line in verdict["log_errors"])

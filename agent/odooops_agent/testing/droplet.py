@@ -100,7 +100,7 @@ class FakeDroplet:
         self.world = world or World(images=releases())
         self.orders = FakeOrders()
         self.point: Callable[[str], None] = lambda name: None
-        self.journal = Journal(folder / "journal.sqlite")
+        self.journal = Journal(folder / "journal.sqlite", durable=False)
         self._operations = 0
 
     @property
@@ -118,7 +118,7 @@ class FakeDroplet:
     def restart(self) -> None:
         """Start the agent anew and let it bring to an end what it finds."""
         self.journal.close()
-        self.journal = Journal(self.folder / "journal.sqlite")
+        self.journal = Journal(self.folder / "journal.sqlite", durable=False)
         self.orders.called_off.clear()
         self.orders.given_on.clear()
         for entry in self.journal.unfinished():
