@@ -273,10 +273,14 @@ class Journal:
         with self._transaction() as sql:
             sql.execute("DELETE FROM outbox WHERE id = ?", (report_id,))
 
-    def discard_reports(self, operation_id: int, up_to: int) -> None:
-        """Drop what the control plane will never take: its lease was given on, or it is unknown."""
+    def discard_reports(self, refused: Report) -> int:
+        """Drop all that the control plane will never take, as it refused one of the same lease; return how many."""
         with self._transaction() as sql:
-            sql.execute("DELETE FROM outbox WHERE operation_id = ? AND id <= ?", (operation_id, up_to))
+            token = msgspec.json.decode(refused.body)["token"]
+            return sql.execute(
+                "DELETE FROM outbox WHERE operation_id = ? AND json_extract(CAST(body AS TEXT), '$.token') = ?",
+                (refused.operation_id, token),
+            ).rowcount
 
     def compact(self) -> None:
         """Forget the steps of what has ended and was reported, and all but the newest operations."""

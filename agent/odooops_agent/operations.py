@@ -56,7 +56,7 @@ class Workshop:
         self.journal.begin(operation)
         key, tag = operation.environment.key, operation.release.tag
         _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
-        job = _Job(self, operation, operation.token)
+        job = _Job(self, operation)
         self._end(operation, job.guarded(job.plan if operation.kind == "plan" else job.deploy))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
@@ -70,7 +70,7 @@ class Workshop:
             # Nothing was changed yet: the lease runs out and the operation comes again.
             self.journal.forget(operation.id)
             return
-        job = _Job(self, operation, entry.token)
+        job = _Job(self, operation)
         self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
 
     def _end(self, operation: Operation, finish: Finish) -> None:
@@ -83,10 +83,9 @@ class Workshop:
 class _Job:
     """One operation under way."""
 
-    def __init__(self, workshop: Workshop, operation: Operation, token: int) -> None:
+    def __init__(self, workshop: Workshop, operation: Operation) -> None:
         self._shop = workshop
         self._operation = operation
-        self._token = token
         self._facts: EnvironmentFacts | None = None
         self._step = ""
         self._began = False  # something may have been changed
@@ -335,9 +334,11 @@ class _Job:
 
     def _finish(self, outcome: Outcome, result: Any, error: Failure | None = None) -> Finish:
         self._output.flush()
+        entry = self._shop.journal.get(self._operation.id)
         return FinishRequest(
             operation_id=self._operation.id,
-            token=self._token,
+            # The lease may have been renewed under a newer token while the operation ran.
+            token=entry.token if entry else self._operation.token,
             outcome=outcome,
             finished_at=self._shop.clock.now(),
             error=error,

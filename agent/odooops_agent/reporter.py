@@ -54,10 +54,10 @@ class Reporter:
             return False
         except LeaseLost:
             self._on_stale(report.operation_id)
-            self._journal.discard_reports(report.operation_id, report.id)
+            self._journal.discard_reports(report)
         except UnknownOperation as error:
-            _logger.warning("%s Its reports are dropped.", error.message)
-            self._journal.discard_reports(report.operation_id, report.id)
+            count = self._journal.discard_reports(report)
+            _logger.warning("%s %s reports are dropped.", error.message, count)
         except Permanent as error:
             # It would be refused for ever and hold up all that follow.
             _logger.warning("A report of operation %s was refused: %s", report.operation_id, error.message)

@@ -1,0 +1,434 @@
+"""The agent's loops on a fake control plane: leases, orders, outages, and what comes back after them."""
+
+import threading
+import time
+
+import pytest
+from odooops_agent.clock import SystemClock
+from odooops_agent.errors import LeaseLost, Retryable
+from odooops_agent.heartbeat import Heartbeat, HostFacts
+from odooops_agent.journal import Journal
+from odooops_agent.leases import Leases
+from odooops_agent.operations import Workshop
+from odooops_agent.protocol import Ordered
+from odooops_agent.reporter import Reporter
+from odooops_agent.testing.control import FakeControlPlane
+from odooops_agent.testing.droplet import DROPLET, KEY, FakeDroplet, digest
+from odooops_agent.testing.world import Killed, Outage
+from odooops_agent.watch import Watch
+from odooops_agent.worker import Worker
+
+from .oracle import check_safe
+
+
+class RunningAgent:
+    """The agent's parts without its endless threads: a test turns each wheel itself."""
+
+    def __init__(self, droplet, control):
+        self.droplet, self.control = droplet, control
+        self.clock = SystemClock()
+        self.leases = Leases(self.clock)
+        shop = droplet.workshop
+        ports = shop.ports
+        self.workshop = Workshop(ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point)
+        self.renewed = []
+        self.lost = threading.Event()
+        self.watch = Watch(ports, droplet.journal, self.clock, self.leases.deploying)
+        self.heartbeat = Heartbeat(
+            control, droplet.journal, self.leases, self.clock, HostFacts(ports), self.watch.reports,
+            self.renewed.append, self.lost.set, "public",
+        )  # fmt: skip
+        self.reporter = Reporter(droplet.journal, control, self.leases.lose, jitter=lambda: 0.5)
+        self.worker = Worker(control, self.workshop, self.leases, self.heartbeat, jitter=lambda: 0.5)
+
+    def round(self):
+        """Lease, run to the end, report."""
+        self.worker.work()
+        assert self.worker.finish_running(30)
+        self.worker._taking = True
+        self.reporter.deliver()
+
+
+@pytest.fixture
+def control():
+    return FakeControlPlane()
+
+
+@pytest.fixture
+def agent(deployed, control):
+    forget_reports(deployed)
+    return RunningAgent(deployed, control)
+
+
+def forget_reports(droplet):
+    """Drop what the set-up reported: this control plane knows nothing of it."""
+    while (report := droplet.journal.next_report()) is not None:
+        droplet.journal.acknowledge(report.id)
+
+
+def deployment(agent, number=3):
+    operation = agent.droplet.deployment(number)
+    forget_reports(agent.droplet)
+    return operation
+
+
+def wait_until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def pause_at(droplet, call):
+    """Make the operation wait at a call; returns the events `reached` and `go_on`."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def before_call(name):
+        if name == call and not reached.is_set():
+            reached.set()
+            assert go_on.wait(10)
+
+    droplet.world.before_call = before_call
+    return reached, go_on
+
+
+def test_an_operation_is_leased_run_and_reported_in_order(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.round()
+    kinds = [kind for kind, body in control.reports if body["operation_id"] == operation.id]
+    assert kinds[0] == "steps"
+    assert kinds[-1] == "finish"
+    assert "logs" in kinds
+    steps = [(s["name"], s["state"]) for kind, body in control.reports if kind == "steps" for s in body["steps"]]
+    assert steps[:2] == [("pull_image", "running"), ("pull_image", "succeeded")]
+    assert steps[-1] == ("remove_old", "succeeded")
+    assert control.outcomes() == {operation.id: "succeeded"}
+    assert control.leases[0].tokens == {KEY: 13}
+    assert agent.droplet.journal.next_report() is None
+
+
+def test_every_report_carries_the_lease_s_token(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.round()
+    assert {body["token"] for _, body in control.reports} == {operation.token}
+
+
+def test_it_works_on_while_the_control_plane_is_away_and_reports_later(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "proxy.hold")
+    agent.worker.work()
+    assert reached.wait(10)
+    control.away = True
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert agent.heartbeat.beat() > 0
+    assert agent.reporter.deliver() > 0
+    assert control.outcomes() == {}
+    assert check_safe(agent.droplet, token=operation.token) == digest(3)
+    control.away = False
+    agent.reporter.deliver()
+    assert control.outcomes() == {operation.id: "succeeded"}
+
+
+def test_a_cancelled_operation_stops_and_says_so(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
+    agent.worker.work()
+    assert reached.wait(10)
+    control.order(operation.id, "cancel")
+    agent.heartbeat.beat()
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    agent.reporter.deliver()
+    assert control.outcomes() == {operation.id: "cancelled"}
+    assert check_safe(agent.droplet, token=0) == digest(1)
+
+
+def test_a_lease_that_ran_out_in_an_outage_is_taken_again_and_the_work_goes_on(agent, control):
+    """The agent may be deploying the control plane itself: its absence must not cost the deployment."""
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
+    agent.worker.work()
+    assert reached.wait(10)
+    control.expire(operation.id)
+    agent.heartbeat.beat()
+    assert agent.lost.is_set()
+    assert agent.leases.lost(operation.id)
+    agent.worker.work()
+    assert not agent.leases.lost(operation.id)
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    agent.worker._taking = True
+    agent.reporter.deliver()
+    assert control.outcomes() == {operation.id: "succeeded"}
+    assert check_safe(agent.droplet, token=operation.token) == digest(3)
+
+
+def test_an_operation_that_stopped_for_want_of_a_lease_goes_on_under_the_next(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "database.fence")
+    agent.worker.work()
+    assert reached.wait(10)
+    control.expire(operation.id)
+    agent.heartbeat.beat()
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert agent.droplet.journal.get(operation.id).suspended
+    assert KEY in agent.droplet.world.held
+    agent.worker._taking = True
+    agent.round()
+    assert control.outcomes() == {operation.id: "succeeded"}
+    assert check_safe(agent.droplet, token=operation.token) == digest(3)
+
+
+def test_an_operation_nobody_gives_back_is_brought_to_a_safe_end(agent, control, monkeypatch):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "database.fence")
+    agent.worker.work()
+    assert reached.wait(10)
+    control._leased.clear()
+    agent.heartbeat.beat()
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert KEY in agent.droplet.world.held
+    agent.droplet.world.seconds += 120
+    agent.round()
+    assert check_safe(agent.droplet, token=0) == digest(1)
+    assert control.outcomes() == {}, "its reports are stale and dropped"
+    assert agent.droplet.journal.next_report() is None
+
+
+def test_a_stale_report_stops_the_operation(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "database.fence")
+    agent.worker.work()
+    assert reached.wait(10)
+    control.expire(operation.id)
+    agent.reporter.deliver()
+    assert agent.leases.lost(operation.id)
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert agent.droplet.journal.get(operation.id).suspended
+
+
+def test_an_outcome_that_never_arrived_is_reported_with_the_next_lease(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    agent.worker._taking = True
+    control.expire(operation.id)
+    agent.round()
+    agent.reporter.deliver()
+    assert control.outcomes() == {operation.id: "succeeded"}
+    finish = [body for kind, body in control.reports if kind == "finish"]
+    assert len(finish) == 1
+    assert finish[0]["token"] == operation.token + 1
+    assert agent.droplet.world.calls.count("proxy.hold") == 1
+
+
+def test_an_agent_that_was_killed_recovers_before_it_asks_for_work(tmp_path, control):
+    droplet = FakeDroplet(tmp_path)
+    droplet.deploy(1)
+    droplet.world.watched = KEY
+    operation = droplet.deployment(3)
+    control.queue(operation)
+    leased = control.lease(type("Request", (), {"kinds": ("deploy",), "tokens": {}})()).operation
+    droplet.world.before_call = lambda call: kill_at(call, "database.snapshot halfway")
+    with pytest.raises(Killed):
+        droplet.workshop.take_on(leased)
+    droplet.world.before_call = lambda call: None
+    control.leases.clear()
+    agent = RunningAgent(droplet, control)
+    agent.worker.recover()
+    assert control.leases == []
+    assert check_safe(droplet, token=0) == digest(1)
+    agent.reporter.deliver()
+    finish = [body for kind, body in control.reports if kind == "finish"][0]
+    assert (finish["outcome"], finish["error"]["code"]) == ("failed", "interrupted")
+    assert finish["error"]["step"] == "snapshot_database"
+
+
+def kill_at(call, wanted):
+    if call == wanted:
+        raise Killed(call)
+
+
+def test_a_plan_runs_beside_a_deployment(agent, control):
+    deployed = deployment(agent)
+    plan = agent.droplet.operation("plan", 3)
+    control.queue(deployed)
+    control.queue(plan)
+    reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
+    agent.worker.work()
+    assert reached.wait(10)
+    wait_until(lambda: agent.droplet.journal.get(plan.id) and agent.droplet.journal.get(plan.id).finish)
+    assert agent.droplet.journal.get(deployed.id).finish is None
+    go_on.set()
+    assert agent.worker.finish_running(30)
+
+
+def test_no_work_and_no_control_plane_are_waited_out(agent, control):
+    control.poll_seconds = 15
+    assert agent.worker.work() == pytest.approx(15)
+    control.away = True
+    assert agent.worker.work() == pytest.approx(15)
+
+
+def test_a_surprise_in_an_operation_leaves_it_for_recovery(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.droplet.point = lambda name: (_ for _ in ()).throw(OSError("no space left")) if name == "after:hold_requests" else None
+    agent.workshop = agent.droplet.workshop
+    agent.worker._workshop = Workshop(
+        agent.workshop.ports, DROPLET, agent.workshop.passwords, agent.droplet.journal, agent.droplet.world,
+        agent.leases, agent.droplet.point,
+    )  # fmt: skip
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    assert agent.droplet.outcome(operation.id).outcome == "failed"
+    assert check_safe(agent.droplet, token=0) == digest(1)
+
+
+# -- heartbeat
+
+
+def test_the_heartbeat_says_what_is_worked_on_and_how_all_is(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
+    agent.worker.work()
+    assert reached.wait(10)
+    agent.heartbeat.beat()
+    beat = control.heartbeats[-1]
+    assert [(one.id, one.token, one.step) for one in beat.operations] == [(operation.id, operation.token, "update_modules")]
+    assert beat.tokens == {KEY: operation.token}
+    assert beat.host.postgresql == "15.18"
+    assert beat.host.disk_total_bytes == 100 << 30
+    assert beat.sealing_public_key == "public"
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    agent.watch.look()
+    agent.heartbeat.beat()
+    assert [(one.key, one.health, one.digest) for one in control.heartbeats[-1].environments] == [(KEY, "green", digest(3))]
+
+
+def test_a_new_key_is_taken_over(agent, control):
+    control.key = "odooops_agent_8_" + "k" * 43
+    agent.heartbeat.beat()
+    assert agent.renewed == ["odooops_agent_8_" + "k" * 43]
+
+
+def test_the_control_plane_sets_the_pace(agent, control):
+    control.poll_seconds = 42
+    agent.heartbeat.beat()
+    assert agent.heartbeat.poll_seconds == 42
+
+
+# -- health
+
+
+@pytest.mark.parametrize(
+    ("harm", "health", "says"),
+    [
+        (lambda w: None, "green", "cron runs"),
+        (lambda w: w.containers.pop("odooops-demo-prod-cron-12"), "yellow", "do not run"),
+        (lambda w: setattr(w.containers["odooops-demo-prod-web-12"], "running", False), "red", "no running web"),
+        (lambda w: w.upstreams.update({KEY: "demo-prod-r9"}), "red", "no running web"),
+        (lambda w: setattr(w.databases["demo_prod"], "uuid", "another"), "red", "not the one"),
+        (lambda w: setattr(w.databases["demo_prod"], "tag", None), "red", "not marked"),
+        (lambda w: setattr(w.images[digest(1)], "never_healthy", True), "red", "/web/login answers 500"),
+        (lambda w: w.databases.clear(), "red", "not the one"),
+    ],
+    ids=["well", "no cron", "web stopped", "route elsewhere", "other database", "no mark", "broken pages", "no database"],
+)
+def test_health(agent, harm, health, says):
+    agent.droplet.world.watched = None
+    harm(agent.droplet.world)
+    agent.watch.look()
+    report = agent.watch.reports()[0]
+    assert report.health == health
+    assert says in report.detail
+
+
+def test_nothing_is_said_of_an_environment_that_is_being_changed(agent, control):
+    agent.watch.look()
+    assert len(agent.watch.reports()) == 1
+    control.queue(deployment(agent))
+    reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
+    agent.worker.work()
+    assert reached.wait(10)
+    agent.watch.look()
+    assert agent.watch.reports() == ()
+    go_on.set()
+    assert agent.worker.finish_running(30)
+
+
+def test_a_part_that_is_away_is_no_surprise(agent):
+    agent.droplet.world.before_call = Outage(Retryable("Docker does not answer."), lambda call: call.startswith("runtime"))
+    agent.watch.look()
+    assert agent.watch.reports()[0].health == "red"
+    assert agent.watch.reports()[0].detail == "Docker does not answer."
+
+
+# -- leases
+
+
+def test_an_order_that_answers_an_older_token_is_ignored(deployed):
+    leases = Leases(deployed.world)
+    operation = deployed.operation("deploy", 3)
+    assert leases.take(operation)
+    assert not leases.obey((Ordered(id=operation.id, order="lost"),), {operation.id: operation.token - 1})
+    assert not leases.lost(operation.id)
+
+
+def test_a_lease_runs_out_by_the_agent_s_own_clock(deployed):
+    leases = Leases(deployed.world)
+    operation = deployed.operation("deploy", 3)
+    leases.take(operation)
+    assert leases.overdue() == []
+    deployed.world.seconds += 31
+    assert leases.overdue() == [operation.id]
+    leases.obey((Ordered(id=operation.id, order="continue"),), {operation.id: operation.token})
+    assert leases.overdue() == []
+
+
+def test_an_operation_of_another_worker_is_forgotten(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.droplet.world.before_call = Outage(LeaseLost("A newer token is there."), lambda call: call == "database.write_tag")
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    agent.worker._taking = True
+    agent.droplet.world.before_call = Outage(LeaseLost("A newer token is there."), lambda call: call == "database.identity")
+    agent.droplet.world.seconds += 120
+    control._leased.clear()
+    agent.worker.work()
+    assert agent.droplet.journal.get(operation.id) is None
+
+
+def test_the_journal_survives_what_two_threads_do_at_once(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite", durable=False)
+    droplet = FakeDroplet(tmp_path / "..")
+    operations = [droplet.operation("plan", 1) for _ in range(8)]
+
+    def write(operation):
+        journal.begin(operation)
+        for number in range(20):
+            seq = journal.step_began(operation.id, f"step{number}", droplet.world.now(), number)
+            journal.step_ended(operation.id, seq, "succeeded", droplet.world.now())
+
+    threads = [threading.Thread(target=write, args=(one,)) for one in operations]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(len(journal.places(one.id)["succeeded"]) == 20 for one in operations)
