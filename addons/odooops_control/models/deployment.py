@@ -54,7 +54,9 @@ class OdooopsDeployment(models.Model):
     name = fields.Char(compute="_compute_name", store=True, precompute=True)
     state = fields.Selection(STATES, default="draft", required=True, readonly=True, copy=False, index=True)
     is_active = fields.Boolean(compute="_compute_is_active", store=True)
-    requested_by_id = fields.Many2one("res.users", required=True, readonly=True, default=lambda self: self.env.user)
+    requested_by_id = fields.Many2one(
+        "res.users", string="Asked for by", required=True, readonly=True, default=lambda self: self.env.user
+    )
     color = fields.Integer(compute="_compute_color")
     # The plan
     plan = fields.Json(readonly=True, copy=False)
@@ -63,7 +65,9 @@ class OdooopsDeployment(models.Model):
     plan_html = fields.Html(compute="_compute_plan_html", string="What will be done")
     plan_count = fields.Integer(readonly=True, copy=False, help="How often it was planned.")
     policy_id = fields.Many2one(related="environment_id.policy_id")
-    policy_reference = fields.Char(readonly=True, copy=False, help="The policy and its version when it was planned.")
+    policy_reference = fields.Char(
+        string="Policy version", readonly=True, copy=False, help="The policy and its version when it was planned."
+    )
     # Decisions
     approval_ids = fields.One2many("odooops.approval", "deployment_id", string="Decisions", readonly=True)
     approvals_given = fields.Integer(compute="_compute_approvals")

@@ -42,7 +42,7 @@ class OdooopsEnvironment(models.Model):
     )
     code = fields.Char(required=True, copy=False, default="stage", help="stage, prod, or pr-12 and the like.")
     key = fields.Char(compute="_compute_key", store=True, index=True)
-    uuid = fields.Char(required=True, readonly=True, copy=False, default=lambda self: str(uuid4()))
+    uuid = fields.Char(string="Identity", required=True, readonly=True, copy=False, default=lambda self: str(uuid4()))
     active = fields.Boolean(default=True)
     tier = fields.Selection(
         TIERS, required=True, compute="_compute_tier", store=True, readonly=False, precompute=True, tracking=True
@@ -61,6 +61,7 @@ class OdooopsEnvironment(models.Model):
         store=True,
         readonly=False,
         ondelete="restrict",
+        index="btree_not_null",
         tracking=True,
     )
     auto_deploy = fields.Boolean(
@@ -73,6 +74,7 @@ class OdooopsEnvironment(models.Model):
     domain_ids = fields.One2many("odooops.environment.domain", "environment_id", string="Domains", copy=False)
     main_domain = fields.Char(compute="_compute_main_domain")
     url = fields.Char(
+        string="URL",
         compute="_compute_url",
         store=True,
         readonly=False,
@@ -83,7 +85,9 @@ class OdooopsEnvironment(models.Model):
     database_name = fields.Char(
         compute="_compute_database_name", store=True, readonly=False, copy=False, required=True, precompute=True
     )
-    database_uuid = fields.Char(readonly=True, copy=False, help="Odoo's database.uuid, as first seen by the agent.")
+    database_uuid = fields.Char(
+        string="Database identity", readonly=True, copy=False, help="Odoo's database.uuid, as first seen by the agent."
+    )
     module_names = fields.Char(
         string="Modules to install", help="Names, separated by commas; what they depend on comes along.", tracking=True
     )
@@ -120,8 +124,8 @@ class OdooopsEnvironment(models.Model):
         readonly=True,
         copy=False,
     )
-    health_detail = fields.Char(readonly=True, copy=False)
-    health_at = fields.Datetime(readonly=True, copy=False)
+    health_detail = fields.Char(string="What the agent sees", readonly=True, copy=False)
+    health_at = fields.Datetime(string="Seen at", readonly=True, copy=False)
     running_digest = fields.Char(readonly=True, copy=False)
     running_deployment_id = fields.Many2one("odooops.deployment", readonly=True, copy=False, ondelete="set null")
     running_release_id = fields.Many2one(related="running_deployment_id.release_id", string="Running release")

@@ -64,6 +64,18 @@ class TestViews(OdooopsCase):
         deployment = self.env["odooops.deployment"].browse(opened["res_id"])
         self.assertEqual((deployment.tag, deployment.requested_by_id), ("v1.0.0", self.developer))
 
+    def test_the_key_is_shown(self):
+        wizard = self.env["odooops.agent.enrol"].with_user(self.administrator).create({"name": "droplet-9"})
+        action = wizard.action_enrol()
+        # As the web client asks for a new form's values.
+        shown = (
+            self.env[action["res_model"]]
+            .with_user(self.administrator)
+            .with_context(**action["context"])
+            .onchange({}, [], {"key": {}, "hint": {}})
+        )
+        self.assertEqual(shown["value"]["key"], action["context"]["default_key"])
+
     def test_approval_wizard_shows_the_plan(self):
         deployment = self._awaiting()
         action = deployment.with_user(self.manager).action_open_approval()
