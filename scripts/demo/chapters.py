@@ -61,7 +61,7 @@ def stage_follows_main(world: World, built: Built, tag: str) -> None:
     release = world.release(world.workflow.push_tag(built, tag))
     running = world.environment("stage", "running_digest")["running_digest"]
     world.claim(
-        f"{tag} names the digest that stage runs, {running}",
+        f"{tag} names the digest that stage runs",
         (release["id"], release["name"], release["digest"]) == (built.release, tag, running), "stage", tag,
     )  # fmt: skip
 
@@ -120,11 +120,11 @@ def update_under_load(world: World, tag: str) -> Built:
     deployment = production_waits(world, built, tag)
     _check_plan(world, deployment)
     database = world.database("prod")
-    modules, transaction = database.modules(), database.last_transaction()
+    modules = database.modules()
     done = _deploy_under_load(world, deployment, "live", tag)
     world.claim("there is a restore set to go back to", done["restore_set_ids"], "prod", tag)
     changed = {name for name, version in database.modules().items() if modules.get(name) != version}
-    updated = database.updated_since(transaction)
+    updated = world.updated_modules(done["id"])
     world.claim(f"exactly {WORKSHOP} was updated", changed == updated == {WORKSHOP}, "prod", tag)
     page = world.status_page("prod")
     minutes = dict(database.query("SELECT name, minutes FROM workshop_order"))

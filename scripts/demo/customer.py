@@ -64,14 +64,6 @@ class CustomerDatabase:
         """Return the states that modules are in, to see whether one is stuck half-way."""
         return {state for (state,) in self.query("SELECT DISTINCT state FROM ir_module_module")}
 
-    def updated_since(self, transaction: int) -> set[str]:
-        """Name the modules whose row was written after a transaction: `-u` writes the row of each that it updates."""
-        statement = "SELECT name FROM ir_module_module WHERE state = 'installed' AND xmin::text::bigint > %s"
-        return {name for (name,) in self.query(statement, transaction)}
-
-    def last_transaction(self) -> int:
-        return int(self.value("SELECT max(xmin::text::bigint) FROM ir_module_module"))
-
     def owner(self) -> tuple[str, bool]:
         """Return the role that owns the database, and whether it is a superuser."""
         statement = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ DEPLOYMENT_FIELDS = [
     "approvals_needed", "held_seconds", "update_seconds", "failure_code", "failure_step", "failure_message",
     "log_tail", "reverted", "operation_ids", "restore_set_ids",
 ]  # fmt: skip
+_UPDATED = re.compile(r"Loading module (\w+) \(")
 ENDED = ("live", "superseded", "rejected", "cancelled", "failed", "rolled_back", "indeterminate")
 STATUS_PATH = "/workshop/status"
 PATIENCE_SECONDS = 150.0
@@ -89,6 +91,12 @@ class World:
 
     def release(self, id_: int) -> Row:
         return self.admin.read("odooops.release", id_, ["name", "image", "digest", "commit_sha", "tag_ids", "state"])
+
+    def updated_modules(self, deployment: int) -> set[str]:
+        """Name the modules that Odoo's own log says it updated (the others it loads without a word)."""
+        domain = [["operation_id.deployment_id", "=", deployment], ["text", "like", "Loading module"]]
+        lines = self.admin.search_read("odooops.operation.log", domain, ["text"])
+        return {found[1] for line in lines if (found := _UPDATED.search(line["text"]))}
 
     def chatter(self, model: str, id_: int) -> str:
         """Return all that was said in a record's chatter, newest first."""
