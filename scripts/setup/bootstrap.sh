@@ -2,6 +2,8 @@
 # Bring a fresh Debian 12 or Ubuntu machine to where Python can do the rest: a few packages, when missing, and
 # a virtual environment in .run/venv. Its second run does nothing. Run as root (make uses sudo where needed).
 # Usage: bootstrap.sh [dev]   "dev" adds what tests and lint need.
+#
+# The tests start PostgreSQL servers of their own from Debian's package; installing it must not start another one.
 set -eu
 cd "$(dirname "$0")/../.."
 state=${ODOOOPS_STATE_FOLDER:-.run}
@@ -38,6 +40,17 @@ if [ -n "$missing" ]; then
     say "installing$missing"
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 \
         || { tail -n 20 "$log" >&2; die "apt-get could not install:$missing."; }
+fi
+if [ "${1:-}" = dev ] && [ ! -x /usr/lib/postgresql/15/bin/initdb ]; then
+    say "installing postgresql-15"
+    setting=/etc/postgresql-common/createcluster.conf
+    if [ ! -e "$setting" ]; then
+        mkdir -p "${setting%/*}"
+        echo 'create_main_cluster = false' >"$setting"
+        trap 'mv -f "$setting.ucf-dist" "$setting" 2>/dev/null || rm -f "$setting"' EXIT
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql-15 >"$log" 2>&1 \
+        || say "could not install postgresql-15: the tests on PostgreSQL 15 will fail ($log says why)"
 fi
 python=$(find_python)
 [ -n "$python" ] || die "Python 3.11 or newer with venv is needed; this machine's python3 is older: install python3.11-venv."

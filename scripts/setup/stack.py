@@ -114,6 +114,8 @@ class Stack:
             self._write_settings()
             self.compose("up", "--detach", "--no-build", "--quiet-pull", "--remove-orphans", log="compose-up.log")
             waiting.for_postgres(self.customers_dsn)
+            # Images that a newer build took the name of, now that no container runs on them.
+            engine.docker("image", "prune", "--force", f"--filter=label=odooops.stack={self.name}")
             note("running")
         # The console installs its addon meanwhile.
         self._image_step("agent", progress)
