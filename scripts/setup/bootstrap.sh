@@ -49,6 +49,7 @@ if [ "${1:-}" = dev ] && [ ! -x /usr/lib/postgresql/15/bin/initdb ]; then
         echo 'create_main_cluster = false' >"$setting"
         trap 'mv -f "$setting.ucf-dist" "$setting" 2>/dev/null || rm -f "$setting"' EXIT
     fi
+    apt-cache show postgresql-15 >/dev/null 2>&1 || apt-get update >"$log" 2>&1
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql-15 >"$log" 2>&1 \
         || say "could not install postgresql-15: the tests on PostgreSQL 15 will fail ($log says why)"
 fi
