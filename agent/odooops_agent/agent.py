@@ -20,6 +20,7 @@ from .leases import Leases
 from .operations import Workshop
 from .reporter import Reporter
 from .sealing import SealingKey
+from .secrets import RedactingFilter, Redactor, Secret
 from .settings import Settings
 from .wakeup import WakeUp
 from .watch import Watch
@@ -40,6 +41,7 @@ class Agent:
         self._lock = _lock_state(settings)
         clock = SystemClock()
         key = AgentKey(settings.key_file, settings.state_dir)
+        _redact_log(passwords.redactor, settings, key)
         self._journal = Journal(settings.state_dir / "journal.sqlite")
         control = HttpControlPlane(settings.url, key)
         ports = real_ports(settings, passwords)
@@ -54,16 +56,16 @@ class Agent:
             clock,
             host,
             environments=watch.reports,
-            renew_key=key.renew,
+            renew_key=lambda text: _renew(key, text, passwords.redactor),
             on_lost=lambda: self._worker.loop.now(),
             sealing_public_key=SealingKey(settings.state_dir / "sealing.key").public,
         )
-        self._worker = Worker(control, workshop, leases, self._heartbeat)
+        self._watching = Repeating("watch", watch.look)
+        self._worker = Worker(control, workshop, leases, self._heartbeat, on_ended=self._watching.now)
         self._wakeup = WakeUp(settings.url, key, self._worker.loop.now)
         reporter = Reporter(self._journal, control, leases.lose)
         self._reporting = Repeating("reporter", reporter.deliver)
         self._beating = Repeating("heartbeat", self._heartbeat.beat)
-        self._watching = Repeating("watch", watch.look)
         self._journal.on_report(self._reporting.now)
         self._stop = threading.Event()
 
@@ -107,3 +109,17 @@ def _lock_state(settings: Settings) -> IO[str]:
     except BlockingIOError:
         raise Refused(f"Another agent works on {settings.state_dir}: stop it first.", code="already_running") from None
     return lock
+
+
+def _redact_log(redactor: Redactor, settings: Settings, key: AgentKey) -> None:
+    """Mask in the agent's own log, and in every report, what it knows besides the passwords it makes."""
+    redactor.learn(settings.pg_dsn)
+    redactor.learn(settings.pg_password)
+    redactor.learn(key.current)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RedactingFilter(redactor))
+
+
+def _renew(key: AgentKey, text: str, redactor: Redactor) -> None:
+    redactor.learn(Secret(text))
+    key.renew(text)

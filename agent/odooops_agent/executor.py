@@ -17,6 +17,7 @@ from .output import Output
 from .plans.checks import check_token
 from .plans.model import Plan, Step
 from .plans.recover import is_committed, remaining
+from .protocol import StepState
 from .steps import HANDLERS, Context
 
 _logger = logging.getLogger(__name__)
@@ -220,9 +221,10 @@ class Executor:
     def _is_committed(self, plan: Plan) -> bool:
         return is_committed(plan, self._ended())
 
-    def _end_step(self, seq: int, state: str, detail: str) -> None:
+    def _end_step(self, seq: int, state: StepState, detail: str) -> None:
         self._output.flush()
-        self._journal.step_ended(self._id, seq, state, self._context.clock.now(), detail)  # type: ignore[arg-type]
+        shown = self._context.passwords.redactor.mask(detail)
+        self._journal.step_ended(self._id, seq, state, self._context.clock.now(), shown)
 
     def _explain(self, error: Exception) -> AgentError:
         """Return the error as one the control plane can show, with the output that led to it."""

@@ -286,7 +286,7 @@ class Journal:
         """Forget the steps of what has ended and was reported, and all but the newest operations."""
         with self._transaction() as sql:
             reported = "state = 'ended' AND id NOT IN (SELECT operation_id FROM outbox)"
-            newest = f"SELECT id FROM operation ORDER BY id DESC LIMIT {KEPT_OPERATIONS}"
+            newest = f"SELECT id FROM operation ORDER BY id DESC LIMIT {KEPT_OPERATIONS}"  # noqa: S608 constants
             sql.execute(f"DELETE FROM operation WHERE {reported} AND id NOT IN ({newest})")  # noqa: S608 constants
             sql.execute(f"UPDATE operation SET plan = NULL WHERE {reported}")  # noqa: S608 constants
             sql.execute("DELETE FROM step WHERE operation_id NOT IN (SELECT id FROM operation WHERE state != 'ended')")

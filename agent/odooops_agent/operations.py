@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
+
 from .clock import Clock
 from .errors import AgentError, Cancelled, LeaseLost, Refused
 from .executor import Ending, Executor, Orders
@@ -28,7 +30,7 @@ from .protocol import (
     PlanResult,
     RestoreSet,
 )
-from .secrets import PasswordStore, Redactor
+from .secrets import PasswordStore
 from .steps import Context, Ports
 
 _logger = logging.getLogger(__name__)
@@ -89,8 +91,7 @@ class _Job:
         self._facts: EnvironmentFacts | None = None
         self._step = ""
         self._began = False  # something may have been changed
-        redactor = Redactor(workshop.passwords.all())
-        self._output = Output(workshop.journal, operation.id, workshop.clock, redactor)
+        self._output = Output(workshop.journal, operation.id, workshop.clock, workshop.passwords.redactor)
         self._context = self._make_context()
         self._executor = Executor(self._context, workshop.journal, self._output, workshop.orders, workshop.point)
 
@@ -334,6 +335,8 @@ class _Job:
 
     def _finish(self, outcome: Outcome, result: Any, error: Failure | None = None) -> Finish:
         self._output.flush()
+        if error is not None:
+            error = msgspec.structs.replace(error, message=self._shop.passwords.redactor.mask(error.message))
         entry = self._shop.journal.get(self._operation.id)
         return FinishRequest(
             operation_id=self._operation.id,

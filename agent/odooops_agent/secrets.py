@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import secrets
 import threading
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 MASK = "••••"
 # Shorter ones would mask half of every line; nothing the agent makes is that short.
@@ -57,36 +59,11 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-class PasswordStore:
-    """Passwords that the agent made, in its state directory; they never leave the droplet."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._values: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-
-    def get(self, name: str) -> Secret:
-        """Return the password called `name`; the first call makes it."""
-        with self._lock:
-            if name not in self._values:
-                values = {**self._values, name: secrets.token_urlsafe(24)}
-                write_private(self._path, json.dumps(values))
-                self._values = values
-            return Secret(self._values[name])
-
-    def find(self, name: str) -> Secret | None:
-        value = self._values.get(name)
-        return None if value is None else Secret(value)
-
-    def all(self) -> list[Secret]:
-        with self._lock:
-            return [Secret(value) for value in self._values.values()]
-
-
 def disguises(secret: str) -> set[str]:
     """Return the forms in which a secret shows up in logs: as is, encoded for URLs, in base64, in JSON."""
     raw = secret.encode()
-    found = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], *secret.splitlines()}
+    found = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), *secret.splitlines()}
+    found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     for shift in range(3):
         # Base64 of a text that contains the secret: the middle is the same for one of three alignments.
         for encoder in (base64.b64encode, base64.urlsafe_b64encode):
@@ -98,7 +75,7 @@ def disguises(secret: str) -> set[str]:
 
 
 class Redactor:
-    """Masks known secrets in a stream of text, also where a chunk's border cuts one in two."""
+    """Masks known secrets in texts, or in a stream of them, also where a chunk's border cuts one in two."""
 
     def __init__(self, known: Iterable[Secret] = ()) -> None:
         self._forms: tuple[str, ...] = ()
@@ -136,3 +113,48 @@ class Redactor:
             if text.endswith(form[:length]):
                 return length
         return 0
+
+
+class PasswordStore:
+    """Passwords that the agent made, in its state directory; they never leave the droplet.
+
+    Its redactor knows all of them, and whatever else the agent teaches it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._values: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.redactor = Redactor(self.all())
+
+    def get(self, name: str) -> Secret:
+        """Return the password called `name`; the first call makes it."""
+        with self._lock:
+            if name not in self._values:
+                values = {**self._values, name: secrets.token_urlsafe(24)}
+                write_private(self._path, json.dumps(values))
+                self._values = values
+                self.redactor.learn(Secret(values[name]))
+            return Secret(self._values[name])
+
+    def find(self, name: str) -> Secret | None:
+        value = self._values.get(name)
+        return None if value is None else Secret(value)
+
+    def all(self) -> list[Secret]:
+        return [Secret(value) for value in dict(self._values).values()]
+
+
+class RedactingFilter(logging.Filter):
+    """Masks secrets in the agent's own log."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self._redactor.mask(record.getMessage()), ()
+        if record.exc_info:
+            text = "".join(traceback.format_exception(*record.exc_info))
+            record.exc_info, record.exc_text = None, self._redactor.mask(text.rstrip())
+        return True

@@ -39,6 +39,10 @@ class Settings:
     attach: tuple[str, ...]
 
     @property
+    def pg_password(self) -> Secret:
+        return Secret(str(parse_dsn(self.pg_dsn.reveal()).get("password") or ""))
+
+    @property
     def droplet(self) -> Droplet:
         return Droplet(self.stack, str(self.data_root), self.cluster, self.tls)
 
@@ -81,7 +85,7 @@ def _required(environ: Mapping[str, str], name: str, what: str) -> str:
 def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise Refused(f"ODOOOPS_URL={value!r}: give https://host without a user name.", code="bad_setting")
+        raise Refused("ODOOOPS_URL is no address: give https://host without a user name.", code="bad_setting")
     return value.rstrip("/")
 
 

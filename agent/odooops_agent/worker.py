@@ -35,14 +35,17 @@ class Worker:
         workshop: Workshop,
         leases: Leases,
         heartbeat: Heartbeat,
+        on_ended: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """`on_ended` is called after every operation, however it ended."""
         self._control = control
         self._workshop = workshop
         self._journal: Journal = workshop.journal
         self._clock: Clock = workshop.clock
         self._leases = leases
         self._heartbeat = heartbeat
+        self._on_ended = on_ended
         self._jitter = jitter
         self._agent = agent_info()
         self._suspended: dict[int, float] = {}
@@ -134,6 +137,7 @@ class Worker:
             self._suspended[operation_id] = self._clock.monotonic()
         finally:
             self._leases.drop(operation_id)
+            self._on_ended()
             self.loop.now()
 
     def _end_abandoned(self) -> None:

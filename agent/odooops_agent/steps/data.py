@@ -106,7 +106,7 @@ class _VerdictLines:
         if not found:
             self._ctx.line(line)
             return
-        given = json.loads(found.group(1))
+        given = json.loads(self._ctx.passwords.redactor.mask(found.group(1)))
         lists = ("errors", "updated", "modules_left", "notes", "log_errors")
         self.verdict = {"ok": bool(given.get("ok")), **{name: list(given.get(name) or ()) for name in lists}}
 

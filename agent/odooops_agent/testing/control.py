@@ -79,9 +79,7 @@ class FakeControlPlane:
             self.heartbeats.append(request)
             orders = tuple(Ordered(id=one.id, order=self._answer(one.id, one.token)) for one in request.operations)
             key, self.key = self.key, None
-            return HeartbeatResponse(
-                operations=orders, poll_seconds=self.poll_seconds, key=key, now=datetime.now(UTC)
-            )
+            return HeartbeatResponse(operations=orders, poll_seconds=self.poll_seconds, key=key, now=datetime.now(UTC))
 
     def report(self, kind: str, body: bytes) -> None:
         given = msgspec.json.decode(body)
@@ -137,7 +135,9 @@ class HttpServer:
             return 200, encode(self._act(route, body))
         except AgentError as error:
             code = "stale_token" if isinstance(error, LeaseLost) else error.code
-            return STATUS.get(type(error), 400), encode(ErrorResponse(error=ErrorDetail(code=code, message=error.message)))
+            return STATUS.get(type(error), 400), encode(
+                ErrorResponse(error=ErrorDetail(code=code, message=error.message))
+            )
 
     def _act(self, route: str, body: bytes) -> object:
         if route == "lease":

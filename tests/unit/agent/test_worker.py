@@ -30,7 +30,9 @@ class RunningAgent:
         self.leases = Leases(self.clock)
         shop = droplet.workshop
         ports = shop.ports
-        self.workshop = Workshop(ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point)
+        self.workshop = Workshop(
+            ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point
+        )
         self.renewed = []
         self.lost = threading.Event()
         self.watch = Watch(ports, droplet.journal, self.clock, self.leases.deploying)
@@ -252,7 +254,7 @@ def test_an_agent_that_was_killed_recovers_before_it_asks_for_work(tmp_path, con
     assert control.leases == []
     assert check_safe(droplet, token=0) == digest(1)
     agent.reporter.deliver()
-    finish = [body for kind, body in control.reports if kind == "finish"][0]
+    finish = next(body for kind, body in control.reports if kind == "finish")
     assert (finish["outcome"], finish["error"]["code"]) == ("failed", "interrupted")
     assert finish["error"]["step"] == "snapshot_database"
 
@@ -286,7 +288,9 @@ def test_no_work_and_no_control_plane_are_waited_out(agent, control):
 def test_a_surprise_in_an_operation_leaves_it_for_recovery(agent, control):
     operation = deployment(agent)
     control.queue(operation)
-    agent.droplet.point = lambda name: (_ for _ in ()).throw(OSError("no space left")) if name == "after:hold_requests" else None
+    agent.droplet.point = lambda name: (
+        (_ for _ in ()).throw(OSError("no space left")) if name == "after:hold_requests" else None
+    )
     agent.workshop = agent.droplet.workshop
     agent.worker._workshop = Workshop(
         agent.workshop.ports, DROPLET, agent.workshop.passwords, agent.droplet.journal, agent.droplet.world,
@@ -309,7 +313,9 @@ def test_the_heartbeat_says_what_is_worked_on_and_how_all_is(agent, control):
     assert reached.wait(10)
     agent.heartbeat.beat()
     beat = control.heartbeats[-1]
-    assert [(one.id, one.token, one.step) for one in beat.operations] == [(operation.id, operation.token, "update_modules")]
+    assert [(one.id, one.token, one.step) for one in beat.operations] == [
+        (operation.id, operation.token, "update_modules")
+    ]
     assert beat.tokens == {KEY: operation.token}
     assert beat.host.postgresql == "15.18"
     assert beat.host.disk_total_bytes == 100 << 30
@@ -318,7 +324,9 @@ def test_the_heartbeat_says_what_is_worked_on_and_how_all_is(agent, control):
     assert agent.worker.finish_running(30)
     agent.watch.look()
     agent.heartbeat.beat()
-    assert [(one.key, one.health, one.digest) for one in control.heartbeats[-1].environments] == [(KEY, "green", digest(3))]
+    assert [(one.key, one.health, one.digest) for one in control.heartbeats[-1].environments] == [
+        (KEY, "green", digest(3))
+    ]
 
 
 def test_a_new_key_is_taken_over(agent, control):
@@ -348,7 +356,16 @@ def test_the_control_plane_sets_the_pace(agent, control):
         (lambda w: setattr(w.images[digest(1)], "never_healthy", True), "red", "/web/login answers 500"),
         (lambda w: w.databases.clear(), "red", "not the one"),
     ],
-    ids=["well", "no cron", "web stopped", "route elsewhere", "other database", "no mark", "broken pages", "no database"],
+    ids=[
+        "well",
+        "no cron",
+        "web stopped",
+        "route elsewhere",
+        "other database",
+        "no mark",
+        "broken pages",
+        "no database",
+    ],
 )
 def test_health(agent, harm, health, says):
     agent.droplet.world.watched = None
@@ -373,7 +390,9 @@ def test_nothing_is_said_of_an_environment_that_is_being_changed(agent, control)
 
 
 def test_a_part_that_is_away_is_no_surprise(agent):
-    agent.droplet.world.before_call = Outage(Retryable("Docker does not answer."), lambda call: call.startswith("runtime"))
+    agent.droplet.world.before_call = Outage(
+        Retryable("Docker does not answer."), lambda call: call.startswith("runtime")
+    )
     agent.watch.look()
     assert agent.watch.reports()[0].health == "red"
     assert agent.watch.reports()[0].detail == "Docker does not answer."
@@ -404,11 +423,15 @@ def test_a_lease_runs_out_by_the_agent_s_own_clock(deployed):
 def test_an_operation_of_another_worker_is_forgotten(agent, control):
     operation = deployment(agent)
     control.queue(operation)
-    agent.droplet.world.before_call = Outage(LeaseLost("A newer token is there."), lambda call: call == "database.write_tag")
+    agent.droplet.world.before_call = Outage(
+        LeaseLost("A newer token is there."), lambda call: call == "database.write_tag"
+    )
     agent.worker.work()
     assert agent.worker.finish_running(30)
     agent.worker._taking = True
-    agent.droplet.world.before_call = Outage(LeaseLost("A newer token is there."), lambda call: call == "database.identity")
+    agent.droplet.world.before_call = Outage(
+        LeaseLost("A newer token is there."), lambda call: call == "database.identity"
+    )
     agent.droplet.world.seconds += 120
     control._leased.clear()
     agent.worker.work()
