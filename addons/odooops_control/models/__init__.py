@@ -5,6 +5,7 @@ from . import approval_policy
 from . import agent_key
 from . import agent
 from . import environment
+from . import environment_agent
 from . import environment_domain
 from . import release
 from . import release_tag

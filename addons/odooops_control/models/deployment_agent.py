@@ -139,16 +139,3 @@ class OdooopsDeployment(models.Model):
             self.project_id._notify_release_managers(
                 self, self.env._("%(name)s: %(state)s", name=self.name, state=self._label()), message
             )
-
-
-class OdooopsEnvironment(models.Model):
-    _inherit = "odooops.environment"
-
-    def _on_agent_result(self, result):
-        """Take in how an operation left the environment."""
-        vals = {"health_at": fields.Datetime.now()}
-        if result.get("health") in ("green", "yellow", "red"):
-            vals["health"] = result["health"]
-        if names.DIGEST.fullmatch(str(result.get("digest"))):
-            vals["running_digest"] = result["digest"]
-        self.write(vals)
