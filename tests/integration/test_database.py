@@ -8,9 +8,11 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from odooops_agent.database import INSTALLED_MANIFEST, PostgresDatabase
+from odooops_agent.database import PostgresDatabase
+from odooops_agent.database_inside import INSTALLED_MANIFEST
 from odooops_agent.errors import LeaseLost, Permanent, Refused, Retryable
 from odooops_agent.facts import OwnerTag
+from odooops_agent.postgres import locked
 from parts.postgres import AGENT, Cluster, Knocking, Made, execute
 
 UUID = "6f1f2f0e-7c55-4f0c-9a43-0d8a6c3b1f10"
@@ -234,7 +236,6 @@ def test_a_crash_in_the_swap_leaves_the_old_state_or_the_new(made: Made, monkeyp
 def test_a_swap_that_was_left_between_two_renames_is_ended(made: Made) -> None:
     fail_a_migration(made, 8)
     live, snapshot, aside = made.name, f"{made.name}__s8", f"{made.name}__x8"
-    made.database._cursor  # noqa: B018 (the port has no single rename, on purpose)
     execute(made.cluster.agent_dsn, f"ALTER DATABASE {live} RENAME TO {aside}")
     made.database.swap(live, snapshot, aside)
     made.database.unfence(live, live)
@@ -322,10 +323,10 @@ def test_the_quota_leaves_what_the_databases_do_not_take(cluster: Cluster) -> No
 
 
 def test_two_jobs_on_one_database_come_one_after_the_other(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("odooops_agent.database.LOCK_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr("odooops_agent.postgres.LOCK_WAIT_SECONDS", 0.3)
     with (
-        made.database._cursor() as cursor,
-        made.database._lock(cursor, made.name),
+        made.database._postgres.cursor() as cursor,
+        locked(cursor, made.name),
         pytest.raises(Retryable, match="still works"),
     ):
         made.database.write_tag(made.name, UUID, 1)
@@ -336,7 +337,7 @@ def test_a_server_that_is_away_is_worth_another_try(made: Made) -> None:
     with pytest.raises(Retryable, match="PostgreSQL does not answer"):
         PostgresDatabase("host=127.0.0.1 port=1 user=x dbname=x", None, lambda _: None).exists("x")
     execute_dsn = made.cluster.agent_dsn
-    with made.database._cursor() as cursor:
+    with made.database._postgres.cursor() as cursor:
         execute(execute_dsn, f"SELECT pg_terminate_backend({cursor.connection.info.backend_pid})")
         with pytest.raises(psycopg2.OperationalError):
             cursor.execute("SELECT 1")

@@ -48,13 +48,12 @@ END_SESSION = SQL("SELECT pg_terminate_backend(%s)")
 LOCK = SQL("SELECT pg_try_advisory_lock(hashtextextended('odooops:' || %s, 0))")
 
 # Whatever a customer's code made of these tables, reading them runs none of it: no view, no policy, no own operator.
-GUARDS = (
-    SQL("SET search_path = pg_catalog"),
-    SQL("SET row_security = off"),
-    SQL("SET default_transaction_read_only = off"),
-    SQL("""SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings
-           WHERE name = 'restrict_nonsystem_relation_kind'"""),
-)
+GUARDS = SQL("""
+    SELECT set_config('search_path', 'pg_catalog', false), set_config('row_security', 'off', false),
+           (SELECT set_config(known, 'view, foreign-table', false)
+            FROM (VALUES ('restrict_nonsystem_relation_kind')) names (known)
+            WHERE current_setting(known, true) IS NOT NULL)
+""")
 ODOO_TABLE = SQL("SELECT to_regclass('public.ir_module_module') IS NOT NULL")
 IMPORTED_COLUMN = SQL("""
     SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'public.ir_module_module'::regclass
