@@ -75,13 +75,14 @@ def run(argv, junit):
 
 
 def read(junit):
-    """Return the count of a JUnit file's text."""
-    count = Count()
-    for suite in xml.etree.ElementTree.fromstring(junit).iter("testsuite"):  # noqa: S314 (our own file)
-        number = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-        failed = number["failures"] + number["errors"]
-        count += Count(max(number["tests"] - failed - number["skipped"], 0), failed, number["skipped"])
-    return count
+    """Return the count of a JUnit file's text; a test with subtests stands in it several times and counts once."""
+    outcomes = {}
+    for case in xml.etree.ElementTree.fromstring(junit).iter("testcase"):  # noqa: S314 (our own file)
+        ends = [child.tag for child in case]
+        outcome = "failed" if {"failure", "error"} & set(ends) else "skipped" if "skipped" in ends else "passed"
+        outcomes.setdefault((case.get("classname"), case.get("name")), set()).add(outcome)
+    worst = [next(end for end in ("failed", "skipped", "passed") if end in ends) for ends in outcomes.values()]
+    return Count(worst.count("passed"), worst.count("failed"), worst.count("skipped"))
 
 
 if __name__ == "__main__":
