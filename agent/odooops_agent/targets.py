@@ -113,11 +113,14 @@ class Targets:
     def _write(self, alias: str, addresses: dict[str, str]) -> None:
         folder = self.root / ALIASES / alias
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+            folder.mkdir(parents=True, exist_ok=True)
             for part, address in addresses.items():
                 passing = folder / f".{part}"
                 passing.write_text(address)
+                passing.chmod(0o644)  # nothing secret, and Caddy may run as another user
                 passing.replace(folder / part)
+            for each in (self.root, self.root / ALIASES, folder):
+                each.chmod(0o755)
         except OSError as error:
             raise Permanent(
                 f"The routes' folder {self.root} can't be written ({error.strerror}); "

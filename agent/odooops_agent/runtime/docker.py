@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from ..facts import Container, ImageManifest
 from ..ports import Cancelled, ContainerSpec, OnLine
 from ..targets import Targets
 from . import manifest
-from .streams import follow
+from .streams import Chunk, follow
 
 PULL_PROGRESS_SECONDS = 2.0
 REMOVAL_WAIT_SECONDS = 30.0
@@ -48,6 +49,7 @@ class DockerRuntime:
         self._targets = targets
         self._attach = attach
         self._manifests: dict[str, ImageManifest] = {}
+        self._reading = threading.Lock()
 
     # -- images
 
@@ -67,10 +69,10 @@ class DockerRuntime:
 
     def read_manifest(self, image: str) -> ImageManifest:
         """Read the image's own manifest out of a container that is never started."""
-        if image not in self._manifests:
-            with _explained():
+        with self._reading, _explained():
+            if image not in self._manifests:
                 self._manifests[image] = manifest.parse(self._read_file(image, manifest.PATH), image)
-        return self._manifests[image]
+            return self._manifests[image]
 
     def _has_image(self, image: str) -> bool:
         try:
@@ -88,9 +90,15 @@ class DockerRuntime:
                 on_line(" ".join(str(event[key]) for key in ("id", "status", "progress") if event.get(key)))
 
     def _read_file(self, image: str, path: str) -> bytes:
-        container = self._api.create_container(
-            image, command=["true"], network_disabled=True, labels={"odooops.stack": self._stack}
-        )["Id"]
+        container = f"{self._stack}-manifest"
+        self._remove(container)  # of an agent that was killed here
+        self._api.create_container(
+            image,
+            command=["true"],
+            name=container,
+            network_disabled=True,
+            labels={"odooops.stack": self._stack},
+        )
         try:
             chunks, _ = self._api.get_archive(container, path)
             return manifest.unpack(chunks, image)
@@ -99,7 +107,7 @@ class DockerRuntime:
                 f"{image} has no {path}; build it with the Dockerfile in docker/odoo.", code="no_manifest"
             ) from error
         finally:
-            self._api.remove_container(container, force=True, v=True)
+            self._remove(container)
 
     # -- networks
 
@@ -193,18 +201,14 @@ class DockerRuntime:
 
     def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
         """Run a one-off to its end; see the port."""
+        self.remove(spec.name)
         with _explained():
-            self.remove(spec.name)
             self._create(spec)
             try:
                 # Attached before the start, so that no line is lost.
-                output = self._api.attach(spec.name, stdout=True, stderr=True, stream=True, logs=True)
+                output = self._api.attach(spec.name, stdout=True, stderr=True, stream=True, logs=True, demux=True)
                 self._api.start(spec.name)
-                follow(output, on_line, timeout_seconds, cancelled)
-                return int(self._api.wait(spec.name)["StatusCode"])
-            except AgentError:
-                self._api.stop(spec.name, timeout=STOP_GRACE_SECONDS)
-                raise
+                return self._to_its_end(spec.name, output, timeout_seconds, on_line, cancelled)
             finally:
                 self._remove(spec.name)
 
@@ -213,7 +217,7 @@ class DockerRuntime:
         with _explained():
             command = build.limited(tuple(argv), timeout_seconds)
             made = self._api.exec_create(name, command, stdout=True, stderr=True)["Id"]
-            output = self._api.exec_start(made, stream=True)
+            output = self._api.exec_start(made, stream=True, demux=True)
             follow(output, on_line, timeout_seconds + 2 * build.PROGRAM_LIMIT_KILL_SECONDS, lambda: False)
             return int(self._api.exec_inspect(made)["ExitCode"])
 
@@ -221,6 +225,21 @@ class DockerRuntime:
         """Return the engine's version."""
         with _explained():
             return str(self._api.version()["Version"])
+
+    def _to_its_end(
+        self, name: str, output: Iterator[Chunk], timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
+    ) -> int:
+        try:
+            follow(output, on_line, timeout_seconds, cancelled)
+            return int(self._api.wait(name)["StatusCode"])
+        except AgentError:
+            self._api.stop(name, timeout=STOP_GRACE_SECONDS)
+            raise
+        except (DockerException, requests.exceptions.RequestException) as error:
+            # Not to be tried again: what it had done by then is done.
+            raise Permanent(
+                f"Docker lost {name} while it ran ({error}); see its log.", code="container_lost"
+            ) from error
 
     def _create(self, spec: ContainerSpec) -> None:
         host = self._api.create_host_config(**build.host_arguments(spec, self._data_root))

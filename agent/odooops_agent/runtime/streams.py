@@ -11,6 +11,9 @@ from ..errors import Cancelled as CancelledError
 from ..errors import Permanent
 from ..ports import Cancelled, OnLine
 
+Chunk = tuple[bytes | None, bytes | None]  # of the standard output, of the standard error
+Arrivals = queue.Queue[Chunk | BaseException | None]
+
 ASK_SECONDS = 0.2
 LINE_BYTES_MAX = 64 * 1024
 
@@ -40,20 +43,21 @@ class Lines:
         self._on_line(line.rstrip(b"\r").decode("utf-8", "replace"))
 
 
-def follow(chunks: Iterator[bytes], on_line: OnLine, timeout_seconds: float, cancelled: Cancelled) -> None:
+def follow(chunks: Iterator[Chunk], on_line: OnLine, timeout_seconds: float, cancelled: Cancelled) -> None:
     """Read to the end. Raises Cancelled, or Permanent("timed_out"); what the reading raised is raised here."""
-    lines, arrived = Lines(on_line), _read_aside(chunks)
+    # Each of the two streams has lines of its own: one must not end in the middle of the other's.
+    streams, arrived = (Lines(on_line), Lines(on_line)), _read_aside(chunks)
     deadline = time.monotonic() + timeout_seconds
     try:
-        while (chunk := _next(arrived, deadline, timeout_seconds, cancelled)) is not None:
-            lines.feed(chunk)
+        while (pair := _next(arrived, deadline, timeout_seconds, cancelled)) is not None:
+            for lines, chunk in zip(streams, pair, strict=True):
+                lines.feed(chunk or b"")
     finally:
-        lines.end()
+        for lines in streams:
+            lines.end()
 
 
-def _next(
-    arrived: queue.Queue[bytes | BaseException | None], deadline: float, timeout_seconds: float, cancelled: Cancelled
-) -> bytes | None:
+def _next(arrived: Arrivals, deadline: float, timeout_seconds: float, cancelled: Cancelled) -> Chunk | None:
     while True:
         if cancelled():
             raise CancelledError("The operation was called off while its container ran; it has been stopped.")
@@ -71,8 +75,8 @@ def _next(
         return item
 
 
-def _read_aside(chunks: Iterator[bytes]) -> queue.Queue[bytes | BaseException | None]:
-    arrived: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=1000)
+def _read_aside(chunks: Iterator[Chunk]) -> Arrivals:
+    arrived: Arrivals = queue.Queue(maxsize=1000)
 
     def read() -> None:
         try:

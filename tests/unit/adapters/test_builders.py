@@ -178,13 +178,14 @@ def test_lines_are_cut_whatever_the_chunks() -> None:
 
 def test_what_a_stream_raises_reaches_who_waits_for_it() -> None:
     def chunks() -> object:
-        yield b"a\n"
+        yield b"a\n", None
+        yield b"no end", b"its own line\n"
         raise ConnectionError("gone")
 
     got: list[str] = []
     with pytest.raises(ConnectionError):
         follow(chunks(), got.append, 5, lambda: False)  # type: ignore[arg-type]
-    assert got == ["a"]
+    assert got == ["a", "its own line", "no end"]
 
 
 @pytest.mark.parametrize(
