@@ -114,7 +114,7 @@ class Backends:
     """Backends, each on a loopback address of its own, so that all have Odoo's ports."""
 
     def __init__(self) -> None:
-        self._net = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"  # noqa: S311
+        self._net = f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}"
         self._hosts = itertools.count(2)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 

@@ -62,7 +62,7 @@ class Load:
                 self.failures.append(f"{type(error).__name__} {error}")
                 connection.close()
             self.waits.append((began, time.monotonic() - began))
-            time.sleep(random.random() * 2 * THINK_SECONDS)  # noqa: S311
+            time.sleep(random.random() * 2 * THINK_SECONDS)
         connection.close()
 
     def _one(self, connection: http.client.HTTPConnection, posts: bool) -> None:
