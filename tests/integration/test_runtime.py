@@ -310,7 +310,7 @@ def test_environments_reach_neither_each_other_nor_caddys_admin(served: tuple[St
     def curl(*arguments: str) -> int:
         return stack.runtime().execute(here.name, ["curl", "-s", "-o", "/dev/null", "-m", "2", *arguments], 10, print)
 
-    assert curl("http://127.0.0.1:8069") == 0
+    wait_until(lambda: curl("http://127.0.0.1:8069") == 0, 20, "it serves")
     assert curl(f"http://{address}:8069") == 28  # times out: the bridges are apart
     assert curl(f"http://{there.name}:8069") == 6  # has no such name
     assert curl(f"http://{caddy_here}:80") == 0  # its own way in is there
