@@ -117,7 +117,7 @@ def _docker(engine: Any) -> str:
 
 
 def _registries(engine: Any) -> str:
-    known = docker_auth.load_config().get_all_credentials()
+    known = docker_auth.load_config().get_all_credentials()  # type: ignore[no-untyped-call]
     for registry, login in known.items():
         try:
             _up(engine).login(login["Username"], login["Password"], registry=registry, reauth=True)
