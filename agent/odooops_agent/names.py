@@ -27,6 +27,7 @@ DATA_DIR = "/var/lib/odoo"
 CONFIG_FILE = "/etc/odoo/odoo.conf"
 HELPERS = "/usr/local/lib/odooops"
 BASELINE = "log-baseline.txt"
+STANDBY_READY = "/tmp/odooops-standby"  # noqa: S108 within the container
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 a file's name
 
 
@@ -88,6 +89,11 @@ class Names:
     @property
     def upgrade_config(self) -> str:
         return f"odoo-{self.token}-upgrade.conf"
+
+    @property
+    def gate(self) -> str:
+        """The file for whose end a web container in waiting waits."""
+        return f"standby-{self.token}"
 
     @property
     def labels(self) -> dict[str, str]:

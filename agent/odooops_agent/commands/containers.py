@@ -37,8 +37,10 @@ class Blueprint:
         return f"{self.data_root}/{self.environment.key}"
 
 
-def web(blueprint: Blueprint) -> ContainerSpec:
-    return _spec(blueprint, "web", odoo.web(), stop_seconds=WEB_STOP_SECONDS, restart=True)
+def web(blueprint: Blueprint, *, standby: bool = False) -> ContainerSpec:
+    """The container that serves; `standby` for one that waits until its gate is opened."""
+    argv = odoo.standby(blueprint.names.gate) if standby else odoo.web()
+    return _spec(blueprint, "web", argv, stop_seconds=WEB_STOP_SECONDS, restart=True)
 
 
 def cron(blueprint: Blueprint) -> ContainerSpec:

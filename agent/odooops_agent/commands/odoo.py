@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..names import CONFIG_FILE, DATA_DIR, DATABASE, HELPERS, HOST, MODULE, require
+from ..names import CONFIG_FILE, DATA_DIR, DATABASE, HELPERS, HOST, MODULE, STANDBY_READY, require
 
 PYTHON = "odooops-python"
 
@@ -15,6 +15,19 @@ def web(config: str = CONFIG_FILE) -> tuple[str, ...]:
     Started through the `odoo` script: `python -m odoo` has silently no websocket process.
     """
     return ("odoo", "-c", config, "--max-cron-threads=0")
+
+
+def standby(gate: str, config: str = CONFIG_FILE) -> tuple[str, ...]:
+    """Be `web`, once the gate is gone: what takes long of its start is done while the old release still serves.
+
+    :param gate: a file below the data directory.
+    """
+    return (PYTHON, f"{HELPERS}/standby/odoo", "--gate", f"{DATA_DIR}/{gate}", "--", *web(config)[1:])
+
+
+def is_ready() -> tuple[str, ...]:
+    """Succeed once a container in waiting has imported what it can; prints what it could not."""
+    return ("cat", STANDBY_READY)
 
 
 def cron(workers: int, connections: int, config: str = CONFIG_FILE) -> tuple[str, ...]:
@@ -54,9 +67,10 @@ def update(
     return tuple(argv)
 
 
-def warm(host: str, limit_seconds: int) -> tuple[str, ...]:
-    """Ask pages until every worker, and the websocket process, has answered one."""
-    return (PYTHON, f"{HELPERS}/warm.py", "--host", require(HOST, host, "host name"), f"--limit={limit_seconds}")
+def warm(host: str, limit_seconds: int, *, websocket: bool = True) -> tuple[str, ...]:
+    """Ask pages until every worker has answered one, and the websocket process too if it is to be waited for."""
+    argv = (PYTHON, f"{HELPERS}/warm.py", "--host", require(HOST, host, "host name"), f"--limit={limit_seconds}")
+    return argv if websocket else (*argv, "--no-websocket")
 
 
 def healthy(host: str, database: str) -> tuple[str, ...]:

@@ -20,10 +20,11 @@ from ..protocol import Operation, PlanDocument, PlanFacts
 from . import checks
 from .hashing import plan_hash
 from .model import Plan, Step
-from .modules import BY_HASH, ModulePlan, plan_modules
+from .modules import BY_HASH, ModulePlan, loaded_modules, plan_modules
 
 START_SECONDS = 180
 WARM_SECONDS = 120
+HELD_WARM_SECONDS = 60  # by then visitors see the maintenance page anyway
 # Done before the plan can be made: the image's manifest is one of its facts.
 PRELUDE = ("pull_image", "check_plan")
 
@@ -155,14 +156,15 @@ def _update(job: _Job) -> Iterator[Step]:
     copy = {**database, "snapshot": names.snapshot, "aside": names.aside, "token": names.token}
     yield _prepare(job)
     yield _claim(job)
-    yield _create_web(job)
+    yield _create_web(job, standby=True)
+    yield _preload_web(job)
     # Before the hold: a long job may take its time to end without a visitor waiting for it.
     yield _stop_cron(job)
     yield Step("hold_requests", {"alias": names.alias, **_old(job)}, undo="resume_requests")
     yield Step("drain_requests", {**_old(job), "limit_seconds": options.drain_limit_seconds})
     yield Step(
         "stop_workers",
-        {"names": _running(job, "web"), **_old(job), **_health(job), **_warmth(job)},
+        {"names": _running(job, "web"), **_old(job), **_health(job), **_warmth(job, websocket=False)},
         undo="start_workers",
     )
     yield Step("fence_database", database, undo="unfence_database")
@@ -172,8 +174,8 @@ def _update(job: _Job) -> Iterator[Step]:
     yield Step("verify_update")
     yield _record(job)
     yield Step("open_database", database, undo="fence_database")
-    yield _start_web(job)
-    yield _warm_web(job, commits=True)
+    yield _open_gate(job)
+    yield _warm_web(job, commits=True, websocket=False)
     yield _release(job)
     yield _start_cron(job)
     yield _publish(job)
@@ -243,9 +245,30 @@ def _claim(job: _Job) -> Step:
     return Step("claim_database", {"database": job.names.database, "token": job.names.token})
 
 
-def _create_web(job: _Job) -> Step:
-    spec = _plain(containers.web(job.blueprint))
+def _create_web(job: _Job, *, standby: bool = False) -> Step:
+    spec = _plain(containers.web(job.blueprint, standby=standby))
     return Step("create_web", {"spec": spec}, undo="remove_container")
+
+
+def _preload_web(job: _Job) -> Step:
+    """Have the new web container import its code; one that can't fails here, and nobody has noticed."""
+    image = job.facts.image
+    arguments = {
+        "name": job.names.container("web"),
+        "gate": job.names.gate,
+        "modules": list(loaded_modules(image, job.facts.database, job.operation.environment.modules)),
+        "ready": list(odoo.is_ready()),
+        "start_seconds": START_SECONDS,
+        "uid": image.uid,
+        "gid": image.gid,
+    }
+    return Step("preload_web", arguments, undo="stop_container")
+
+
+def _open_gate(job: _Job) -> Step:
+    """Let the new web container go; the step after it waits for its pages."""
+    arguments = {"name": job.names.container("web"), "gate": job.names.gate}
+    return Step("start_web", arguments, undo="stop_container")
 
 
 def _start_web(job: _Job) -> Step:
@@ -253,8 +276,8 @@ def _start_web(job: _Job) -> Step:
     return Step("start_web", arguments, undo="stop_container")
 
 
-def _warm_web(job: _Job, *, commits: bool = False) -> Step:
-    arguments = {"name": job.names.container("web"), **_warmth(job)}
+def _warm_web(job: _Job, *, commits: bool = False, websocket: bool = True) -> Step:
+    arguments = {"name": job.names.container("web"), **_health(job), **_warmth(job, websocket=websocket)}
     return Step("warm_web", arguments, commits=commits)
 
 
@@ -264,8 +287,11 @@ def _health(job: _Job) -> dict[str, Any]:
     return {"healthy": list(argv), "start_seconds": START_SECONDS}
 
 
-def _warmth(job: _Job) -> dict[str, Any]:
-    return {"warm": list(odoo.warm(job.operation.environment.domains.main, WARM_SECONDS)), "warm_seconds": WARM_SECONDS}
+def _warmth(job: _Job, *, websocket: bool) -> dict[str, Any]:
+    """Visitors who are held wait for pages, not for the websocket process, which takes seconds longer."""
+    seconds = WARM_SECONDS if websocket else HELD_WARM_SECONDS
+    argv = odoo.warm(job.operation.environment.domains.main, seconds, websocket=websocket)
+    return {"warm": list(argv), "warm_seconds": seconds}
 
 
 def _stop_cron(job: _Job) -> Step:

@@ -125,6 +125,27 @@ def _installs(
     ]
 
 
+def in_loading_order(addons: Mapping[str, Addon], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the modules with all that they depend on, dependencies first."""
+    ordered: dict[str, None] = {}
+
+    def visit(name: str, path: frozenset[str]) -> None:
+        if name in ordered or name in path or name not in addons:
+            return
+        for dependency in sorted(addons[name].depends):
+            visit(dependency, path | {name})
+        ordered[name] = None
+
+    for name in sorted(names):
+        visit(name, frozenset())
+    return tuple(ordered)
+
+
+def loaded_modules(image: ImageManifest, database: DatabaseFacts | None, wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return what Odoo will load after the deployment, dependencies first."""
+    return in_loading_order(image.addons, {*_installed(database), *wanted})
+
+
 def _missing(
     addons: Mapping[str, Addon], installed: Mapping[str, InstalledModule], wanted: Iterable[str]
 ) -> tuple[str, ...]:

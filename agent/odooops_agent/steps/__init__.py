@@ -14,6 +14,7 @@ HANDLERS: dict[str, Handler] = {
     "clean_up": environment.clean_up,
     "create_web": environment.create_web,
     "remove_container": environment.remove_container,
+    "preload_web": environment.preload_web,
     "start_web": environment.start_web,
     "stop_container": environment.stop_container,
     "warm_web": environment.warm_web,

@@ -12,7 +12,7 @@ from ..names import ADMIN_PASSWORD, BASELINE, Names
 from .context import Arguments, Context
 
 POLL_SECONDS = 0.25
-HEALTH_SECONDS = 15
+ASK_SECONDS = 15
 
 
 def prepare_environment(ctx: Context, args: Arguments) -> str | None:
@@ -58,7 +58,7 @@ def clean_up(ctx: Context, args: Arguments) -> str | None:
     # What the update left is dropped only now that the old database serves again.
     if not args["install"] and ctx.ports.database.exists(names.database):
         ctx.ports.database.drop(names.aside)
-    for file in (names.config, names.upgrade_config, ADMIN_PASSWORD):
+    for file in (names.config, names.upgrade_config, names.gate, ADMIN_PASSWORD):
         ctx.ports.filestore.remove_config(ctx.key, file)
     return None
 
@@ -73,10 +73,24 @@ def remove_container(ctx: Context, args: Arguments) -> str | None:
     return None
 
 
-def start_web(ctx: Context, args: Arguments) -> str | None:
-    """Start the new web container and wait until it answers."""
+def preload_web(ctx: Context, args: Arguments) -> str | None:
+    """Start the new web container behind its gate and wait until it has imported its code."""
+    modules = "".join(f"{module}\n" for module in args["modules"])
+    ctx.ports.filestore.write_config(ctx.key, args["gate"], modules, args["uid"], args["gid"])
     ctx.ports.runtime.start(args["name"])
-    _wait_until_healthy(ctx, args["name"], args)
+    problem = _wait_until(ctx, args["name"], args["ready"], args["start_seconds"], "did not get ready")
+    if problem:
+        raise Permanent(f"The new release can't be loaded. {problem[-1]}", code="not_loadable", log_tail=tuple(problem))
+    return None
+
+
+def start_web(ctx: Context, args: Arguments) -> str | None:
+    """Start the new web container, or let go the one that waits, and see that it answers."""
+    if "gate" in args:
+        ctx.ports.filestore.remove_config(ctx.key, args["gate"])
+    ctx.ports.runtime.start(args["name"])
+    if "healthy" in args:
+        _wait_until(ctx, args["name"], args["healthy"], args["start_seconds"], "is not healthy")
     return None
 
 
@@ -87,12 +101,12 @@ def stop_container(ctx: Context, args: Arguments) -> str | None:
 
 def warm_web(ctx: Context, args: Arguments) -> str | None:
     """Have every worker answer a page, so that the first visitor waits no longer than the second."""
-    if ctx.ports.runtime.execute(args["name"], args["warm"], args["warm_seconds"] + 5, ctx.line) != 0:
-        raise Permanent(
-            "The new web container answers and not all of its workers got warm: read the log above.",
-            code="not_warm",
-        )
-    return None
+    name, said = args["name"], list[str]()
+    if ctx.ports.runtime.execute(name, args["warm"], args["warm_seconds"] + 5, ctx.line) == 0:
+        return None
+    if ctx.ports.runtime.execute(name, args["healthy"], ASK_SECONDS, said.append) == 0:
+        raise Permanent(f"{name} answers and not all of its workers got warm: read the log above.", code="not_warm")
+    raise Permanent(f"{name} is not healthy: {said[-1] if said else 'it does not answer'}", code="not_healthy")
 
 
 def stop_cron(ctx: Context, args: Arguments) -> str | None:
@@ -115,8 +129,10 @@ def start_cron(ctx: Context, args: Arguments) -> str | None:
 
 
 def stop_workers(ctx: Context, args: Arguments) -> str | None:
+    """Stop the old web container: at once when nobody is being answered, as visitors are waiting."""
+    seconds = WEB_STOP_SECONDS if ctx.result("undrained") else 0
     for name in args["names"]:
-        ctx.ports.runtime.stop(name, WEB_STOP_SECONDS)
+        ctx.ports.runtime.stop(name, seconds)
     return None
 
 
@@ -127,7 +143,7 @@ def start_workers(ctx: Context, args: Arguments) -> str | None:
         return None
     ctx.ports.runtime.start(old)
     try:
-        _wait_until_healthy(ctx, old, args)
+        _wait_until(ctx, old, args["healthy"], args["start_seconds"], "is not healthy")
         ctx.ports.runtime.execute(old, args["warm"], args["warm_seconds"] + 5, ctx.line)
     except Retryable:
         raise
@@ -143,7 +159,7 @@ def remove_old(ctx: Context, args: Arguments) -> str | None:
         ctx.ports.runtime.stop(name, WEB_STOP_SECONDS)
     for token in args["tokens"]:
         old = Names(ctx.droplet.stack, ctx.key, ctx.names.database, token)
-        for file in (old.config, old.upgrade_config):
+        for file in (old.config, old.upgrade_config, old.gate):
             ctx.ports.filestore.remove_config(ctx.key, file)
     for file in (ctx.names.upgrade_config, ADMIN_PASSWORD):
         ctx.ports.filestore.remove_config(ctx.key, file)
@@ -162,20 +178,21 @@ def _stop_and_remove(ctx: Context, name: str, seconds: int) -> None:
     ctx.ports.runtime.remove(name)
 
 
-def _wait_until_healthy(ctx: Context, name: str, args: Arguments) -> None:
-    deadline = ctx.clock.monotonic() + args["start_seconds"]
+def _wait_until(ctx: Context, name: str, argv: list[str], limit_seconds: float, complaint: str) -> list[str]:
+    """Ask within the container until the answer is yes; return what it said."""
+    deadline = ctx.clock.monotonic() + limit_seconds
     last: list[str] = []
     while True:
         last.clear()
         # The container may die between the two questions.
         with suppress(Permanent):
-            if ctx.ports.runtime.execute(name, args["healthy"], HEALTH_SECONDS, last.append) == 0:
-                return
+            if ctx.ports.runtime.execute(name, argv, ASK_SECONDS, last.append) == 0:
+                return last
         if not any(one.name == name and one.running for one in ctx.ports.runtime.containers(ctx.key)):
             raise Permanent(
                 f"{name} ended by itself instead of serving: read its log (docker logs {name}).", code="not_healthy"
             )
         if ctx.clock.monotonic() >= deadline or ctx.cancelled():
-            why = last[-1] if last else "it gives no answer"
-            raise Permanent(f"{name} is not healthy: {why}", code="not_healthy")
+            why = last[-1] if last else f"no answer in {limit_seconds:.0f} s"
+            raise Permanent(f"{name} {complaint}: {why}", code="not_healthy")
         ctx.clock.sleep(POLL_SECONDS)

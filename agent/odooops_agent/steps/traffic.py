@@ -52,6 +52,8 @@ def drain_requests(ctx: Context, args: Arguments) -> str | None:
     if args["old_alias"] is None:
         return None
     left = _drain(ctx, args["old_alias"], args["limit_seconds"])
+    if left:
+        ctx.keep("undrained", left)
     return f"{left} requests still ran after {args['limit_seconds']} s" if left else None
 
 

@@ -64,7 +64,7 @@ def digest(number: int) -> str:
 
 
 def releases() -> dict[str, Scenario]:
-    """1: first; 2: the same modules, another static file; 3: a migration; 4: one that raises; 5: one that logs."""
+    """1: first; 2: the same modules, another static file; 3: a migration; from 4 on: each fails in its own way."""
     first, migrated = image("19.0.1.0.0", "a"), image("19.0.1.1.0", "b", "19.0.1.1.0/post-migrate.py")
     return {
         digest(1): Scenario(first, "one"),
@@ -75,6 +75,7 @@ def releases() -> dict[str, Scenario]:
         digest(6): Scenario(first, "one", never_healthy=True),
         digest(7): Scenario(migrated, "two", never_healthy=True),
         digest(8): Scenario(migrated, "two", never_warm=True),
+        digest(9): Scenario(migrated, "two", import_error="Addon workshop can't be imported: SyntaxError()"),
     }
 
 

@@ -144,6 +144,13 @@ class FakeRuntime:
         one = self._get(name)
         if not one.running:
             raise Permanent(f"{name} does not run.")
+        if program == "odooops-standby":
+            if self._world.images[one.digest].import_error:
+                on_line(f"{self._world.images[one.digest].import_error}")
+            return 0
+        if self._waits(one):
+            on_line("/web/health does not answer.")
+            return 1
         scenario = self._world.images[one.digest]
         database = self._world.databases.get(database_of(one.spec))
         reachable = database is not None and not database.fenced and database.allows_connections
@@ -151,6 +158,11 @@ class FakeRuntime:
             on_line("/web/login answers 500 instead of 200.")
             return 1
         return 1 if scenario.never_warm and program == "warm.py" else 0
+
+    def _waits(self, one: FakeContainer) -> bool:
+        """Tell whether the container stands before a closed gate."""
+        gates = [word.rpartition("/")[2] for word in one.spec.argv if "/standby-" in word]
+        return any((one.spec.labels["odooops.environment"], gate) in self._world.configs for gate in gates)
 
     def version(self) -> str:
         return "20.10.24"

@@ -61,6 +61,7 @@ class Scenario:
     generation: str
     migration_error: str | None = None
     logged_error: str | None = None
+    import_error: str | None = None
     never_healthy: bool = False
     never_warm: bool = False
 

@@ -22,6 +22,7 @@ STORIES = {
     "update_that_logs_an_error": (1, 5),
     "update_that_never_gets_healthy": (1, 7),
     "update_that_never_gets_warm": (1, 8),
+    "update_that_can_t_be_imported": (1, 9),
     "switch": (1, 2),
     "switch_that_never_gets_healthy": (1, 6),
     "install": (None, 1),

@@ -146,7 +146,7 @@ def test_an_undo_that_fails_is_told_and_touches_nothing_more(deployed):
     [
         (4, "update_failed", "update_modules", "order 7 has no customer"),
         (5, "verdict_failed", "verify_update", "a field without a model"),
-        (7, "not_healthy", "start_web", "/web/login answers 500"),
+        (7, "not_healthy", "warm_web", "/web/login answers 500"),
         (8, "not_warm", "warm_web", "not all of its workers"),
     ],
 )
@@ -159,6 +159,20 @@ def test_a_release_that_fails_is_taken_back(deployed, number, code, step, says):
     assert finish.result["reverted"]
     assert finish.result["health"] == "green"
     assert finish.result["held_seconds"] > 0
+    assert check_safe(deployed, token=0) == digest(1)
+
+
+def test_code_that_can_t_be_imported_is_found_before_anybody_waits(deployed):
+    operation = deployed.deployment(9)
+    deployed.world.calls.clear()
+    deployed.workshop.take_on(operation)
+    finish = deployed.outcome(operation.id)
+    assert (finish.outcome, finish.error.code, finish.error.step) == ("failed", "not_loadable", "preload_web")
+    assert "Addon workshop can't be imported: SyntaxError()" in finish.error.message
+    assert "proxy.hold" not in deployed.world.calls
+    assert (
+        "runtime.stop cron" not in deployed.world.calls[: deployed.world.calls.index("runtime.execute odooops-standby")]
+    )
     assert check_safe(deployed, token=0) == digest(1)
 
 

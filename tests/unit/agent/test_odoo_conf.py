@@ -153,6 +153,17 @@ def test_web_serves_and_runs_no_job():
     assert odoo.web() == ("odoo", "-c", "/etc/odoo/odoo.conf", "--max-cron-threads=0")
 
 
+def test_a_server_in_waiting_is_the_same_server_later():
+    argv = odoo.standby("standby-17")
+    assert argv[:4] == ("odooops-python", "/usr/local/lib/odooops/standby/odoo", "--gate", "/var/lib/odoo/standby-17")
+    assert argv[argv.index("--") + 1 :] == odoo.web()[1:]
+
+
+def test_visitors_who_wait_do_not_wait_for_the_websocket_process():
+    assert odoo.warm("prod.localhost", 60, websocket=False)[-1] == "--no-websocket"
+    assert "--no-websocket" not in odoo.warm("prod.localhost", 120)
+
+
 def test_cron_runs_jobs_and_serves_nobody():
     argv = odoo.cron(2, 3)
     assert argv[:3] == ("odoo", "-c", "/etc/odoo/odoo.conf")

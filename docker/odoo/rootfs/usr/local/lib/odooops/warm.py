@@ -129,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=HTTP_PORT)
     parser.add_argument("--gevent-port", type=int, default=GEVENT_PORT)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds after which to give up")
+    parser.add_argument("--no-websocket", action="store_true", help="do not wait for it: visitors wait for pages")
     options = parser.parse_args(argv)
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -138,11 +139,13 @@ def main(argv: list[str] | None = None) -> int:
             lambda: http_workers(read_processes()),
             limit_seconds=options.limit,
         )
-        reached = warm_websocket(
-            lambda timeout: ask(PAGE, host=options.host, port=options.gevent_port, timeout=timeout),
-            web.done,
-            started + options.limit,
-        )
+        reached = None
+        if not options.no_websocket:
+            reached = warm_websocket(
+                lambda timeout: ask(PAGE, host=options.host, port=options.gevent_port, timeout=timeout),
+                web.done,
+                started + options.limit,
+            )
         workers, warmed = web.result()
     seconds = round(time.monotonic() - started, 2)
     print(json.dumps({"workers": workers, "warmed": warmed, "websocket": reached, "seconds": seconds}))
