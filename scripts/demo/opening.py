@@ -16,6 +16,8 @@ from .world import Address, World
 
 AGENT = "droplet-1"
 RETURN_SECONDS = 20
+# The customers' PostgreSQL allows 200 (docker/compose.demo.yaml); the rest is for the agent and for people.
+CONNECTIONS = 180
 MODULES = f"workshop,{PARTNER_FIRSTNAME.module}"
 
 
@@ -23,6 +25,7 @@ def open_world(stack: Stack, timeline: Timeline, family: str = "demo") -> World:
     """Return the world of a new telling, in a project of its own that is named after its family."""
     admin = Console(stack.console_url, stack.control_database, "admin", stack.admin_password)
     agent = ensure_agent(stack, admin)
+    admin.write("odooops.agent", agent, database_connections_budget=CONNECTIONS)
     code = cast.free_code(admin, family)
     project = cast.create_project(
         admin, code, code.capitalize(), MODULES, agent, cast.create_policy(admin), stack.ports["http"]

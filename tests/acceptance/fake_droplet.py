@@ -83,7 +83,7 @@ class FakeDroplet:
         assert operation["kind"] == "plan", operation
         plan_hash = hashlib.sha256(f"{operation['release']['digest']}{variant}".encode()).hexdigest()
         plan = {
-            "schema": 1, "environment": operation["environment"]["key"], "database_uuid": None, "from_digest": None,
+            "schema": 1, "environment": operation["environment"]["key"], "database_uuid": operation["environment"]["database"]["uuid"], "from_digest": None,
             "to_digest": operation["release"]["digest"], "config_hash": CONFIG_HASH, "modules": [], "migrations": [],
             "policy_version": operation["policy_version"],
         }  # fmt: skip
