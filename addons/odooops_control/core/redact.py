@@ -15,6 +15,7 @@ _SECRETS = (
     re.compile(r"(\bodooops_agent_[0-9]+_)([A-Za-z0-9_-]{20,})"),
     re.compile(r"(\b(?:gh[pousr]_|github_pat_|glpat-|dop_v1_|AKIA))([A-Za-z0-9_-]{10,})"),
 )
+_SECRET_KEY = re.compile(r"(?i)password|passwd|secret|token|api_?key|private_?key")
 
 
 def masked(text, limit=8000):
@@ -23,3 +24,17 @@ def masked(text, limit=8000):
     for pattern in _SECRETS:
         line = pattern.sub(lambda match: match[1] + MASK, line)
     return line if len(line) <= limit else line[:limit] + " […]"
+
+
+def masked_data(data):
+    """Return JSON ``data`` with every text in it masked, and all texts under a key that names a secret."""
+    if isinstance(data, str):
+        return masked(data)
+    if isinstance(data, list):
+        return [masked_data(item) for item in data]
+    if isinstance(data, dict):
+        return {
+            masked(key): MASK if isinstance(value, str) and _SECRET_KEY.search(key) else masked_data(value)
+            for key, value in data.items()
+        }
+    return data

@@ -1,10 +1,17 @@
+import logging
+import threading
 from datetime import timedelta
 
-from odoo import api, fields, models
+from odoo import SUPERUSER_ID, api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Domain
+from odoo.modules.registry import Registry
 
 from ..core import protocol
+
+_logger = logging.getLogger(__name__)
+# One timer per database and process: Odoo's crons look at the clock once a minute only.
+_timers = {}
 
 _MACHINE_FIELDS = frozenset(
     ("user_id", "last_seen_at", "silent", "version", "boot_id", "capabilities", "host_facts", "sealing_public_key")
@@ -34,8 +41,8 @@ class OdooopsAgent(models.Model):
     host = fields.Char(readonly=True, copy=False)
     version = fields.Char(readonly=True, copy=False)
     boot_id = fields.Char(readonly=True, copy=False)
-    capabilities = fields.Json(readonly=True, copy=False)
-    host_facts = fields.Json(string="Host facts", readonly=True, copy=False)
+    capabilities = fields.Json(readonly=True, copy=False, prefetch=False)
+    host_facts = fields.Json(string="Host facts", readonly=True, copy=False, prefetch=False)
     disk_free_gb = fields.Float(compute="_compute_disk", string="Free disk (GB)")
     sealing_public_key = fields.Char(readonly=True, copy=False)
     region = fields.Char(help="Where the droplet stands; compared with the console's own region.")
@@ -79,7 +86,8 @@ class OdooopsAgent(models.Model):
     @api.depends("host_facts")
     def _compute_disk(self):
         for agent in self:
-            agent.disk_free_gb = (agent.host_facts or {}).get("disk_free_bytes", 0) / 2**30
+            free = (agent.host_facts or {}).get("disk_free_bytes")
+            agent.disk_free_gb = free / 2**30 if isinstance(free, int | float) else 0
 
     @api.constrains("database_connections_budget")
     def _check_connections(self):
@@ -96,11 +104,27 @@ class OdooopsAgent(models.Model):
                     )
                 )
 
-    def write(self, vals):
+    @api.model_create_multi
+    def create(self, vals_list):
         """Keep what the agent itself reports out of people's hands."""
-        if not self.env.su and _MACHINE_FIELDS & vals.keys():
+        defaults = {key.removeprefix("default_") for key in self.env.context if key.startswith("default_")}
+        for vals in vals_list:
+            self._refuse_machine_fields({*vals, *defaults})
+        return super().create(vals_list)
+
+    def write(self, vals):
+        """Keep what the agent itself reports out of people's hands; audit who shuts an agent out."""
+        self._refuse_machine_fields(vals)
+        changed = self.filtered(lambda agent: "active" in vals and agent.active != bool(vals["active"]))
+        done = super().write(vals)
+        for agent in changed:
+            action = "agent.activated" if agent.active else "agent.archived"
+            self.env["odooops.audit.event"]._record(agent, action)
+        return done
+
+    def _refuse_machine_fields(self, given):
+        if not self.env.su and _MACHINE_FIELDS & set(given):
             raise AccessError(self.env._("This is reported by the agent and can't be edited."))
-        return super().write(vals)
 
     @api.model
     def _silent_before(self):
@@ -179,10 +203,35 @@ class OdooopsAgent(models.Model):
 
     @api.model
     def _cron_watch(self):
-        """Notice silent agents and leases that ran out."""
-        self._notice_silent()
-        self.env["odooops.operation"]._expire_leases()
-        self.env["odooops.deployment"]._end_soaks()
+        """Notice silent agents and leases that ran out; what fails does not keep the rest from it."""
+        jobs = (
+            self._notice_silent,
+            self.env["odooops.operation"]._expire_leases,
+            self.env["odooops.deployment"]._end_soaks,
+        )
+        for job in jobs:
+            try:
+                with self.env.cr.savepoint():
+                    job()
+            except Exception:  # pylint: disable=broad-except
+                _logger.exception("The watch failed at %s.", job)
+        self._watch_again()
+
+    @api.model
+    def _watch_again(self):
+        """Have the watch run again as soon as the quietest agent would count as silent."""
+        database = self.env.cr.dbname
+        quietest = self.sudo().search(
+            [("silent", "=", False), ("last_seen_at", "!=", False)], order="last_seen_at", limit=1
+        )
+        # Only in a cron's own process, never in a test or a request.
+        if not quietest or not self.env.context.get("cron_id") or database in _timers:
+            return
+        quiet = (fields.Datetime.now() - quietest.last_seen_at).total_seconds()
+        timer = threading.Timer(max(protocol.SILENT_SECONDS - quiet, 0) + 1, _wake_cron, [database])
+        timer.daemon = True
+        _timers[database] = timer
+        timer.start()
 
     def action_regenerate_key(self):
         """Open the wizard that makes a new key; the old one stays valid until the new one is used."""
@@ -203,3 +252,10 @@ class OdooopsAgent(models.Model):
         self.sudo().message_post(body=self.env._("All keys were revoked."))
         for agent in self:
             self.env["odooops.audit.event"]._record(agent, "agent.keys_revoked")
+
+
+def _wake_cron(database):
+    """Have the cron that watches run now."""
+    _timers.pop(database, None)
+    with Registry(database).cursor() as cr:
+        api.Environment(cr, SUPERUSER_ID, {}).ref("odooops_control.cron_watch")._trigger()

@@ -6,6 +6,8 @@ from ..core import chain, protocol
 from .triggers import guard
 
 _LOCK = 0x0D00_0B5A
+# The newest event as the nightly run saw it: that much can't be cut off unnoticed.
+_NOTED = "odooops_control.audit_head"
 _PENDING = "odooops.audit.pending"
 _BATCH = 1000
 _CHAINED = ("happened_at", "user_id", "action", "model", "record_id", "record_name", "project_id", "details")
@@ -28,7 +30,7 @@ class OdooopsAuditEvent(models.Model):
     record_name = fields.Char(readonly=True)
     # An id without foreign key: nothing that is deleted elsewhere may touch this table.
     project_id = fields.Integer(string="Project id", readonly=True, index=True)
-    details = fields.Json(readonly=True)
+    details = fields.Json(readonly=True, prefetch=False)
     previous_hash = fields.Char(required=True, readonly=True)
     hash = fields.Char(required=True, readonly=True)
 
@@ -132,12 +134,34 @@ class OdooopsAuditEvent(models.Model):
             events.invalidate_recordset(flush=False)
         return self.browse()
 
+    @api.autovacuum
+    def _note_head(self):
+        """Note the newest event, so that its loss shows; one noted before has to be there still."""
+        if not self._is_cut_off():
+            last = self.sudo().search([], limit=1)
+            self.env["ir.config_parameter"].sudo().set_param(_NOTED, f"{last.id}:{last.hash}")
+
+    @api.model
+    def _is_cut_off(self):
+        """Return whether events at the end are missing that the last nightly run saw."""
+        number, _colon, noted = (self.env["ir.config_parameter"].sudo().get_param(_NOTED) or "").partition(":")
+        return number.isdigit() and self.sudo().search([("id", "=", int(number))]).hash != noted
+
     @api.model
     def verify(self):
         """Check the chain.
 
-        :return: ``{"ok": bool, "events": count, "broken_at": id or None}``
+        Events cut off at the end show when they are older than the last nightly run; to see more,
+        keep ``head`` elsewhere and compare.
+
+        :return: ``{"ok": bool, "events": count, "broken_at": id or None, "cut_off": bool, "head": hash}``
         """
         self.check_access("read")
-        broken = self._verify()
-        return {"ok": not broken, "events": self.sudo().search_count([]), "broken_at": broken.id or None}
+        broken, cut_off = self._verify(), self._is_cut_off()
+        return {
+            "ok": not broken and not cut_off,
+            "events": self.sudo().search_count([]),
+            "broken_at": broken.id or None,
+            "cut_off": cut_off,
+            "head": self._head(),
+        }

@@ -1,3 +1,4 @@
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from odoo import api, fields, models
@@ -22,6 +23,9 @@ _MACHINE_FIELDS = frozenset(
         "asked_at",
     )
 )
+# What names a database or says how carefully it is treated stays as long as there is one.
+_KEPT = {"project_id": "project", "code": "name", "tier": "tier", "database_name": "database"}
+_AUDITED = ("tier", "policy_id", "agent_id", "auto_deploy", "active")
 
 
 class OdooopsEnvironment(models.Model):
@@ -66,8 +70,9 @@ class OdooopsEnvironment(models.Model):
     auto_deploy = fields.Boolean(
         compute="_compute_auto_deploy",
         store=True,
+        precompute=True,
         readonly=False,
-        help="Every push to the main branch goes here by itself.",
+        help="Every push to the main branch goes here by itself. Production is always asked for.",
     )
     # Where it is reached
     domain_ids = fields.One2many("odooops.environment.domain", "environment_id", string="Domains", copy=False)
@@ -78,7 +83,7 @@ class OdooopsEnvironment(models.Model):
         store=True,
         readonly=False,
         copy=False,
-        help="Frozen into Odoo as web.base.url; taken from the main domain when left empty.",
+        help="Frozen into Odoo as web.base.url. Its host is the main domain, where there is one.",
     )
     # What runs
     database_name = fields.Char(
@@ -139,6 +144,13 @@ class OdooopsEnvironment(models.Model):
     restore_set_ids = fields.One2many("odooops.restore.set", "environment_id", string="Restore sets")
     queue_count = fields.Integer(compute="_compute_queue")
     active_deployment_id = fields.Many2one("odooops.deployment", compute="_compute_queue", string="Under way")
+    active_state = fields.Selection(
+        lambda self: self._deployment_states(), compute="_compute_queue", string="State of what is under way"
+    )
+    last_deployment_id = fields.Many2one("odooops.deployment", compute="_compute_queue", string="Last deployment")
+    last_tag = fields.Char(compute="_compute_queue", string="Last tag")
+    last_state = fields.Selection(lambda self: self._deployment_states(), compute="_compute_queue", string="Last state")
+    last_at = fields.Datetime(compute="_compute_queue", string="Last asked for")
 
     _key_uniq = models.Constraint("UNIQUE (project_id, code)", "This project has an environment of this name already.")
     _uuid_uniq = models.Constraint("UNIQUE (uuid)", "Two environments can't have one identity.")
@@ -173,10 +185,12 @@ class OdooopsEnvironment(models.Model):
     @api.depends("code")
     def _compute_tier(self):
         for environment in self:
-            code = names.canonical_code(environment.code)
-            # What runs already keeps its tier.
-            if not environment.tier or not environment.running_deployment_id:
-                environment.tier = names.TIER_OF_CODE.get(code, "preview")
+            wanted = names.TIER_OF_CODE.get(names.canonical_code(environment.code))
+            # What is installed keeps its tier, and so does what is renamed to a name that says nothing.
+            if not environment.tier or not environment._origin:
+                environment.tier = wanted or "preview"
+            elif wanted and not environment.database_uuid:
+                environment.tier = wanted
 
     @api.depends("tier")
     def _compute_tier_rank(self):
@@ -187,12 +201,14 @@ class OdooopsEnvironment(models.Model):
     @api.depends("tier")
     def _compute_policy(self):
         for environment in self:
-            environment.policy_id = self.env["odooops.approval.policy"]._for_tier(environment.tier)
+            if not environment.policy_id or environment.policy_id.tier != environment.tier:
+                environment.policy_id = self.env["odooops.approval.policy"]._for_tier(environment.tier)
 
     @api.depends("tier")
     def _compute_auto_deploy(self):
         for environment in self:
-            environment.auto_deploy = environment.tier == "staging"
+            if not environment._origin or environment.tier == "production":
+                environment.auto_deploy = environment.tier == "staging"
 
     @api.depends("project_id.code", "code")
     def _compute_database_name(self):
@@ -209,9 +225,12 @@ class OdooopsEnvironment(models.Model):
 
     @api.depends("domain_ids.name", "domain_ids.kind")
     def _compute_url(self):
+        """Follow the main domain; scheme and port stay as they were given."""
         for environment in self:
-            if not environment.url and environment.main_domain:
-                environment.url = f"https://{environment.main_domain}"
+            parts = urlsplit(environment.url or "https://")
+            if environment.main_domain and parts.hostname != environment.main_domain:
+                port = f":{parts.port}" if parts.port else ""
+                environment.url = f"{parts.scheme or 'https'}://{environment.main_domain}{port}"
 
     @api.depends("running_digest", "running_deployment_id.release_id.digest")
     def _compute_drift(self):
@@ -222,11 +241,22 @@ class OdooopsEnvironment(models.Model):
 
     @api.depends("deployment_ids.state", "operation_ids.state")
     def _compute_queue(self):
+        waiting = self.env["odooops.operation"]._read_group(
+            [("environment_id", "in", self.ids), ("state", "in", transitions.OPERATION_OPEN)],
+            ["environment_id"],
+            ["__count"],
+        )
+        counts = {environment.id: count for environment, count in waiting}
         for environment in self:
-            environment.queue_count = len(
-                environment.operation_ids.filtered(lambda operation: operation.state in ("queued", "leased", "running"))
-            )
-            environment.active_deployment_id = environment._active_deployments()[:1]
+            environment.queue_count = counts.get(environment._origin.id, 0)
+            active, last = environment._active_deployments(limit=1), environment._deployments(limit=1)
+            environment.active_deployment_id, environment.active_state = active, active.state
+            environment.last_deployment_id, environment.last_state = last, last.state
+            environment.last_tag, environment.last_at = last.tag, last.create_date
+
+    @api.model
+    def _deployment_states(self):
+        return self.env["odooops.deployment"]._fields["state"].selection
 
     @api.constrains("code", "module_names", "languages", "database_name")
     def _check_names(self):
@@ -256,6 +286,14 @@ class OdooopsEnvironment(models.Model):
                     )
                 )
 
+    @api.constrains("auto_deploy", "tier")
+    def _check_auto_deploy(self):
+        for environment in self:
+            if environment.auto_deploy and environment.tier == "production":
+                raise ValidationError(
+                    self.env._("Production is asked for, never deployed by a push: leave that to staging.")
+                )
+
     @api.constrains("bucket", "tier")
     def _check_bucket(self):
         for environment in self:
@@ -270,26 +308,81 @@ class OdooopsEnvironment(models.Model):
     def create(self, vals_list):
         """Take ``staging`` and ``production`` for what they mean."""
         for vals in vals_list:
+            self._refuse_machine_fields({*vals, *self._given_by_context()})
             if vals.get("code"):
                 vals["code"] = names.canonical_code(vals["code"])
-        return super().create(vals_list)
+        environments = super().create(vals_list)
+        for environment in environments:
+            self.env["odooops.audit.event"]._record(environment, "environment.created", **environment._audited())
+        return environments
 
     def write(self, vals):
-        """Keep what agent and control plane record out of people's hands."""
-        if not self.env.su and _MACHINE_FIELDS & vals.keys():
-            raise AccessError(self.env._("This is recorded by OdooOps and can't be edited."))
-        if {"project_id", "code"} & vals.keys() and any(self.mapped("database_uuid")):
-            raise UserError(self.env._("An environment with a database keeps its project and name."))
+        """Keep what agent and control plane record out of people's hands; audit what weighs."""
+        self._refuse_machine_fields(vals)
+        self._refuse_to_move(vals)
         if "agent_id" in vals:
             self._hand_over(vals["agent_id"])
-        return super().write(vals)
+        if vals.get("active") is False:
+            self._refuse_to_archive()
+        before = {environment: environment._audited() for environment in self}
+        done = super().write(vals)
+        for environment in self:
+            environment._audit_change(before[environment])
+        return done
+
+    def _refuse_machine_fields(self, given):
+        if not self.env.su and _MACHINE_FIELDS & set(given):
+            raise AccessError(self.env._("This is recorded by OdooOps and can't be edited."))
+
+    def _given_by_context(self):
+        return [key.removeprefix("default_") for key in self.env.context if key.startswith("default_")]
+
+    def _refuse_to_move(self, vals):
+        for environment in self.filtered("database_uuid"):
+            current = environment._convert_to_write({name: environment[name] for name in _KEPT})
+            for name in _KEPT:
+                if name in vals and vals[name] != current[name]:
+                    raise UserError(
+                        self.env._(
+                            "%s has a database: it keeps its project, name, tier and database. "
+                            "Make another environment instead.",
+                            environment.key,
+                        )
+                    )
+
+    def _refuse_to_archive(self):
+        for environment in self.sudo().filtered("active"):
+            if environment.queue_count or environment.active_deployment_id:
+                raise UserError(
+                    self.env._("%s is being worked on: wait until that has ended, or cancel it.", environment.key)
+                )
+            if environment.running_deployment_id:
+                environment.message_post(
+                    body=self.env._(
+                        "Archived. %(tag)s goes on running on %(agent)s until its containers are removed there.",
+                        tag=environment.running_tag,
+                        agent=environment.agent_id.name or "",
+                    )
+                )
+
+    def _audited(self):
+        """Return the settings that decide how carefully this environment is treated."""
+        shown = {name: self[name] for name in _AUDITED}
+        return {name: value.display_name if name.endswith("_id") else value for name, value in shown.items()}
+
+    def _audit_change(self, before):
+        after = self._audited()
+        changed = {name: [before[name], after[name]] for name in _AUDITED if before[name] != after[name]}
+        if changed:
+            self.env["odooops.audit.event"]._record(self, "environment.changed", **changed)
 
     def _hand_over(self, agent_id):
-        """Give queued operations to another agent; refuse while the old one is at work."""
+        """Give queued operations to another agent; refuse while the old one is, or was, at work."""
         moving = self.filtered(lambda environment: environment.agent_id.id != agent_id)
         operations = moving.sudo().operation_ids.filtered(lambda one: one.state in transitions.OPERATION_OPEN)
         for operation in operations:
-            if operation.state != "queued" or not agent_id:
+            begun = operation.exclusive and operation.attempt
+            if operation.state != "queued" or begun or not agent_id:
                 raise UserError(
                     self.env._(
                         "%(agent)s works on %(environment)s: wait until it has finished.",
@@ -298,6 +391,7 @@ class OdooopsEnvironment(models.Model):
                     )
                 )
         operations.write({"agent_id": agent_id})
+        operations.agent_id._wake()
 
     @api.model
     def _find(self, text):
@@ -317,9 +411,15 @@ class OdooopsEnvironment(models.Model):
             raise self._sentence_of_missing(self.env._("environment"), names.shown(text))
         return found.sudo()
 
-    def _active_deployments(self):
+    def _active_deployments(self, limit=None):
         """Return what is under way here, newest first."""
-        return self.deployment_ids.filtered("is_active").sorted("id", reverse=True)
+        return self._deployments([("is_active", "=", True)], limit)
+
+    def _deployments(self, domain=(), limit=None):
+        """Return deployments to here, newest first."""
+        return self.env["odooops.deployment"].search(
+            [("environment_id", "in", self.ids), *domain], order="id desc", limit=limit
+        )
 
     @api.model
     @api.readonly
@@ -337,7 +437,7 @@ class OdooopsEnvironment(models.Model):
         return found._status()
 
     def _status(self):
-        last = self.deployment_ids.sorted("id", reverse=True)[:1]
+        last = self._deployments(limit=1)
         silent = self.agent_id.state == "silent"
         return {
             "environment": self.key,
@@ -391,5 +491,7 @@ class OdooopsEnvironment(models.Model):
         self.project_id._require_role("release_manager")
         if self.indeterminate:
             self.sudo().indeterminate = False
+            # What was refused meanwhile may go on.
+            self.sudo().agent_id._wake()
             self.sudo().message_post(body=self.env._("Marked as repaired by %s.", self.env.user.name))
             self.env["odooops.audit.event"]._record(self, "environment.repaired")

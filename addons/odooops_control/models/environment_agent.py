@@ -30,7 +30,7 @@ class OdooopsEnvironment(models.Model):
     def _report_one(self, report):
         vals = {
             "health": report.health,
-            "health_detail": report.detail[:500],
+            "health_detail": report.detail,
             "running_digest": report.digest,
         }
         if sentence := self._identity_refusal(report.database_uuid):

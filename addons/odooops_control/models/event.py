@@ -1,4 +1,9 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
+
+_KEEP = timedelta(days=180)
+_BATCH = 10000
 
 
 class OdooopsEvent(models.Model):
@@ -12,7 +17,7 @@ class OdooopsEvent(models.Model):
     kind = fields.Char(required=True, readonly=True)
     project_id = fields.Many2one("odooops.project", readonly=True, ondelete="set null", index=True)
     user_id = fields.Many2one("res.users", readonly=True, default=lambda self: self.env.user)
-    payload = fields.Json(readonly=True)
+    payload = fields.Json(readonly=True, prefetch=False)
     state = fields.Selection(
         [("received", "Received"), ("processed", "Processed"), ("failed", "Failed")],
         default="received",
@@ -42,3 +47,11 @@ class OdooopsEvent(models.Model):
             }
         )
         return event, True
+
+    @api.autovacuum
+    def _gc_events(self):
+        """Forget deliveries so old that nobody sends them again."""
+        limit = fields.Datetime.now() - _KEEP
+        events = self.sudo().search([("create_date", "<", limit)], order="id", limit=_BATCH)
+        events.unlink()
+        return len(events), len(events) == _BATCH

@@ -33,16 +33,20 @@ class ResUsers(models.Model):
         soon = fields.Datetime.now() + _KEY_WARNING
         for key in self.env["odooops.agent.key"].sudo().search([("revoked_at", "=", False)]):
             newest = key.agent_id.key_ids.filtered(lambda one: not one.revoked_at)[:1]
-            if key == newest and key.expires_at <= soon and key.agent_id.active:
-                self._remind_of_key(key.agent_id, key.agent_id.name, key.expires_at)
+            if key == newest and key.agent_id.active:
+                self._remind_of_key(key.agent_id, key.agent_id.name, key.expires_at, soon)
         for user in self.env.ref("odooops_control.group_ci").sudo().all_user_ids:
             dates = [key.expiration_date for key in user.api_key_ids if key.expiration_date]
-            if dates and max(dates) <= soon:
-                self._remind_of_key(user.partner_id, user.name, max(dates))
+            if dates:
+                self._remind_of_key(user.partner_id, user.name, max(dates), soon)
 
     @api.model
-    def _remind_of_key(self, record, name, expires_at):
+    def _remind_of_key(self, record, name, expires_at, soon):
+        """Remind the administrators, or take the reminder back when there is a newer key."""
         kind = "odooops_control.mail_activity_key_expires"
+        if expires_at > soon:
+            record.activity_unlink([kind])
+            return
         for user in self._odooops_administrators():
             if not record.activity_search([kind], user_id=user.id):
                 record.activity_schedule(

@@ -19,8 +19,8 @@ class OdooopsRestoreSet(models.Model):
     database_snapshot = fields.Char(readonly=True)
     filestore_snapshot = fields.Char(readonly=True)
     database_bytes = fields.Float(readonly=True, digits=(20, 0))
-    module_versions = fields.Json(readonly=True)
-    submodules = fields.Json(readonly=True)
+    module_versions = fields.Json(readonly=True, prefetch=False)
+    submodules = fields.Json(readonly=True, prefetch=False)
     taken_at = fields.Datetime(readonly=True)
 
     _token_uniq = models.Constraint("UNIQUE (operation_id, token)", "This restore set is recorded already.")

@@ -74,3 +74,16 @@ class TestAudit(OdooopsCase):
                 savepoint.rollback()
         self.Event.invalidate_model()
         self.assertTrue(self.Event.verify()["ok"])
+
+    def test_a_tail_cut_off_shows(self):
+        self.Event._record(self.project, "test.last")
+        self.env.cr.precommit.run()
+        self.Event._note_head()
+        self.assertTrue(self.Event.verify()["ok"])
+        self.cr.execute("ALTER TABLE odooops_audit_event DISABLE TRIGGER USER")
+        self.cr.execute("DELETE FROM odooops_audit_event WHERE action = 'test.last'")
+        self.Event.invalidate_model()
+        answer = self.Event.verify()
+        self.assertEqual((answer["ok"], answer["cut_off"], answer["broken_at"]), (False, True, None))
+        self.Event._note_head()
+        self.assertTrue(self.Event.verify()["cut_off"], "it is not forgotten the night after")

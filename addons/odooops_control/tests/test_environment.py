@@ -76,7 +76,7 @@ class TestEnvironment(OdooopsCase):
 
     def test_a_database_in_use_keeps_its_name(self):
         self.stage.database_uuid = DATABASE_UUID
-        with self.assertRaisesRegex(UserError, "keeps its project and name"):
+        with self.assertRaisesRegex(UserError, "keeps its project, name"):
             self.stage.code = "qa"
 
     def test_another_agent_takes_over_what_waits(self):
