@@ -21,6 +21,9 @@ from . import registry, table
 from .registry import Measure, Row
 from .site import Site
 
+# Above it somebody else is at work; starting the stack itself leaves about this much.
+QUIET_LOAD = 1.5
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts.bench", description=__doc__.splitlines()[0])
@@ -55,6 +58,9 @@ def choose(benches: dict[str, Measure], only: str) -> dict[str, Measure]:
 def measure(benches: dict[str, Measure], *, whole: bool) -> int:
     """Return 0 when every row meets its goal, else 1."""
     site = Site.open()
+    load = os.getloadavg()[0]
+    if load > QUIET_LOAD:
+        site.note(f"The machine was busy with other things (load {load:.1f}): the figures are worse for it.")
     rows = list(registry.run(benches, site, tell))
     path = paths.STATE / ("bench.json" if whole else "bench-only.json")
     write(path, rows)

@@ -43,10 +43,9 @@ class Change:
 def deploys(site: Site) -> list[Row]:
     world = site.customer
     first = _running(site, world)
-    postgres.make_role(site, BEFORE, "unused-nobody-logs-in")
-    postgres.dump_and_restore(site.stack, world.database("prod").name, BEFORE, BEFORE)
     peer = ComposePeer(site, BEFORE)
     peer.prepare()
+    postgres.dump_and_restore(site.stack, world.database("prod").name, BEFORE, compose.ROLE)
     code = _deploy(site, world, customer.commit_static)
     module = _deploy(site, world, customer.commit_module)
     try:

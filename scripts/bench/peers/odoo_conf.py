@@ -29,7 +29,9 @@ class PeerFiles:
         shutil.rmtree(self.folder, ignore_errors=True)
         data = self.folder / "data"
         shutil.copytree(theirs / "filestore" / world.database("prod").name, data / "filestore" / self._database)
-        self._write_conf(theirs / "odoo.conf")
+        # One file a deployment, by its token; an update's own is gone when the update is over.
+        newest = max(theirs.glob("odoo-*.conf"), key=lambda path: path.stat().st_mtime)
+        self._write_conf(newest)
         for path in (data, *data.rglob("*"), self.folder / "odoo.conf"):
             os.chown(path, UID, GID)
 
