@@ -1,7 +1,7 @@
 """Who has to approve what, and why a decision is refused."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 UNDECIDED = "awaiting_approval"
 
@@ -76,18 +76,19 @@ def is_approved(question):
     return len(question.approved_by - question.authors) >= question.needed
 
 
-def staging_refusal(name, live_since, soak_minutes, now: datetime):
+def staging_refusal(name, lived: timedelta | None, soak_minutes):
     """Return why a release may not go to production yet, or None.
 
-    :param live_since: UTC datetime since when it is live on staging, None when it never was
+    :param lived: for how long it was live on staging, None when it never was
     :param soak_minutes: how many minutes it has to have been there
     """
-    if live_since is None:
+    if lived is None:
         return f"{name} was never live on staging: deploy it there first, production runs what staging ran."
-    ready_at = live_since + timedelta(minutes=soak_minutes)
-    if ready_at > now:
+    missing = timedelta(minutes=soak_minutes) - lived
+    if missing > timedelta(0):
+        minute = timedelta(minutes=1)
         return (
-            f"{name} is live on staging since {live_since:%H:%M} UTC and has to stay there for "
-            f"{soak_minutes} minutes: decide after {ready_at:%Y-%m-%d %H:%M} UTC."
+            f"{name} was live on staging for {lived // minute} minutes and has to stay there for "
+            f"{soak_minutes} minutes: let staging run it for another {-(-missing // minute)}, then decide."
         )
     return None

@@ -1,6 +1,15 @@
 from odoo import api, fields, models
 
-_HASHED = ("approvals_needed", "group_id", "soak_minutes", "staging_soak_minutes", "rehearsal", "backup_max_age_hours")
+_HASHED = (
+    "approvals_needed",
+    "group_id",
+    "approval_hours",
+    "soak_minutes",
+    "staging_soak_minutes",
+    "rehearsal",
+    "backup_max_age_hours",
+)
+_AUDITED = (*_HASHED, "name", "tier", "active")
 
 
 class OdooopsApprovalPolicy(models.Model):
@@ -18,7 +27,17 @@ class OdooopsApprovalPolicy(models.Model):
         "Left empty it is given by hand only.",
     )
     approvals_needed = fields.Integer(
-        default=1, required=True, tracking=True, help="How many different people; 0 deploys without asking."
+        default=1,
+        required=True,
+        tracking=True,
+        help="How many different people; 0 deploys without asking, which production never does.",
+    )
+    approval_hours = fields.Integer(
+        string="Approvals count for (hours)",
+        default=72,
+        required=True,
+        tracking=True,
+        help="What has not begun by then has to be approved again; 0 lets approvals stand.",
     )
     group_id = fields.Many2one(
         "res.groups",
@@ -40,6 +59,7 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
+    # Nothing checks these two yet, so that no view promises them.
     rehearsal = fields.Boolean(tracking=True, help="Rehearse the migration on a copy of production before deciding.")
     backup_max_age_hours = fields.Integer(
         default=24, tracking=True, help="How old the last backup may be; 0 asks for none."
@@ -50,20 +70,43 @@ class OdooopsApprovalPolicy(models.Model):
     _approvals_needed_check = models.Constraint(
         "CHECK (approvals_needed BETWEEN 0 AND 9)", "Ask for between 0 and 9 approvals."
     )
+    _production_check = models.Constraint(
+        "CHECK (tier IS DISTINCT FROM 'production' OR approvals_needed > 0)",
+        "Production needs one approval at least.",
+    )
     _minutes_check = models.Constraint(
-        "CHECK (soak_minutes >= 0 AND staging_soak_minutes >= 0 AND backup_max_age_hours >= 0)",
+        "CHECK (soak_minutes >= 0 AND staging_soak_minutes >= 0 AND backup_max_age_hours >= 0 AND approval_hours >= 0)",
         "Times can't be negative.",
     )
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Record new policies in the audit log."""
+        policies = super().create(vals_list)
+        for policy in policies:
+            policy._audit("policy.created", policy._values())
+        return policies
+
     def write(self, vals):
         """Give a changed policy a new version: plans made under the old one lose their approvals."""
-        before = {policy: policy._rules() for policy in self}
+        rules = {policy: policy._rules() for policy in self}
+        values = {policy: policy._values() for policy in self}
         done = super().write(vals)
         for policy in self:
-            if policy._rules() != before[policy]:
+            if policy._rules() != rules[policy]:
                 super(OdooopsApprovalPolicy, policy).write({"version": policy.version + 1})
-                self.env["odooops.audit.event"]._record(policy, "policy.changed", version=policy.version)
+            changed = {name: value for name, value in policy._values().items() if values[policy][name] != value}
+            if changed:
+                policy._audit("policy.changed", changed)
         return done
+
+    def _values(self):
+        """Return what the audit log keeps of a policy."""
+        self.ensure_one()
+        return {name: self[name].id if name == "group_id" else self[name] for name in _AUDITED}
+
+    def _audit(self, action, values):
+        self.env["odooops.audit.event"]._record(self, action, version=self.version, values=values)
 
     def _rules(self):
         """Return what an approval was given under."""

@@ -1,7 +1,9 @@
+from datetime import timedelta
+
 from markupsafe import Markup
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 
 from ..core import protocol, transitions
 from .environment import TIERS
@@ -57,6 +59,9 @@ class OdooopsDeployment(models.Model):
     requested_by_id = fields.Many2one(
         "res.users", string="Asked for by", required=True, readonly=True, default=lambda self: self.env.user
     )
+    author_unknown = fields.Boolean(
+        compute="_compute_author_unknown", help="The commit's author is no user here, so that nobody is kept out."
+    )
     color = fields.Integer(compute="_compute_color")
     # The plan
     plan = fields.Json(readonly=True, copy=False)
@@ -83,6 +88,7 @@ class OdooopsDeployment(models.Model):
     started_at = fields.Datetime(readonly=True, copy=False)
     soak_until = fields.Datetime(readonly=True, copy=False)
     live_at = fields.Datetime(readonly=True, copy=False)
+    replaced_at = fields.Datetime(readonly=True, copy=False, help="When another release took its place.")
     ended_at = fields.Datetime(readonly=True, copy=False)
     held_seconds = fields.Float(string="Downtime (s)", readonly=True, copy=False, aggregator="avg")
     update_seconds = fields.Float(string="Update (s)", readonly=True, copy=False, aggregator="avg")
@@ -137,6 +143,23 @@ class OdooopsDeployment(models.Model):
                 "odooops_control.deployment_timeline", {"moves": deployment.timeline or [], "labels": labels}
             )
 
+    @api.depends("release_id.author_id")
+    def _compute_author_unknown(self):
+        for deployment in self:
+            deployment.author_unknown = not deployment.release_id.author_id
+
+    @api.constrains("release_id", "environment_id")
+    def _check_project(self):
+        for deployment in self:
+            if deployment.release_id.project_id != deployment.environment_id.project_id:
+                raise ValidationError(
+                    self.env._(
+                        "%(tag)s is a release of another project than %(environment)s.",
+                        tag=deployment.release_id.name,
+                        environment=deployment.environment_id.key,
+                    )
+                )
+
     @api.ondelete(at_uninstall=False)
     def _unlink_never(self):
         raise UserError(self.env._("Deployments are the ledger that rollbacks read: they stay."))
@@ -156,6 +179,8 @@ class OdooopsDeployment(models.Model):
             )
         if target not in transitions.DEPLOYMENT_PENDING:
             self.filtered(lambda one: not one.is_active and not one.ended_at).ended_at = now
+        if target not in transitions.DEPLOYMENT_SERVING:
+            self.filtered(lambda one: before[one] in transitions.DEPLOYMENT_SERVING).replaced_at = now
         if target != "awaiting_approval":
             self.activity_unlink([_APPROVAL_ACTIVITY])
 
@@ -207,8 +232,28 @@ class OdooopsDeployment(models.Model):
     @api.model
     def _end_soaks(self):
         """Let deployments whose watch is over be live."""
-        over = self.sudo().search([("state", "=", "soaking"), ("soak_until", "<=", fields.Datetime.now())])
-        over.try_lock_for_update(allow_referencing=True)._update_state("live", live_at=fields.Datetime.now())
+        now = fields.Datetime.now()
+        over = self.sudo().search([("state", "=", "soaking"), ("soak_until", "<=", now)])
+        for deployment in over.try_lock_for_update(allow_referencing=True):
+            if deployment.environment_id.health == "green":
+                deployment._update_state("live", live_at=now)
+            elif deployment.environment_id.health == "red":
+                deployment._watch_again(now)
+
+    def _watch_again(self, now):
+        """Begin the watch anew and tell people: what is red does not become live."""
+        self.soak_until = now + timedelta(minutes=max(self.policy_id.soak_minutes, 1))
+        text = self.env._(
+            "%(environment)s is red at the end of the watch: %(detail)s It goes on until all is green.",
+            environment=self.environment_id.key,
+            detail=self.environment_id.health_detail or "",
+        )
+        self._say(text)
+        self.project_id._notify_release_managers(self, self.env._("%s is not healthy", self.name), text)
+
+    def _is_interrupted(self):
+        """Return whether its agent fell silent while it changed something."""
+        return bool(self.operation_ids._interrupted())
 
     def action_cancel(self):
         """Cancel what has not begun; ask the agent to stop what has."""
@@ -222,8 +267,9 @@ class OdooopsDeployment(models.Model):
         if self.requested_by_id != self.env.user:
             self.project_id._require_role("developer", "release_manager")
         deployment = self.sudo()
-        if deployment.state == "running":
+        if deployment.state == "running" or deployment._is_interrupted():
             deployment.operation_ids._cancel()
+            deployment.operation_ids._give_up()
             deployment._say(self.env._("%s asked the agent to stop.", self.env.user.name))
         elif deployment.state in transitions.DEPLOYMENT_PENDING:
             deployment.operation_ids._cancel()
@@ -232,6 +278,20 @@ class OdooopsDeployment(models.Model):
             raise UserError(
                 self.env._("%(name)s is %(state)s: it can't be cancelled.", name=self.name, state=self._label().lower())
             )
+
+    def action_deploy_again(self):
+        """Ask for what is live once more, so that a changed configuration is applied."""
+        self.ensure_one()
+        self.check_access("read")
+        self.project_id._require_role("developer", "release_manager")
+        environment, release = self.environment_id.sudo(), self.release_id.sudo()
+        deployment, _is_new = self._request(environment, release, self.tag, force=True)
+        return {
+            "type": "ir.actions.act_window",
+            "res_model": "odooops.deployment",
+            "res_id": deployment.id,
+            "view_mode": "form",
+        }
 
     def action_plan_again(self):
         """Have the agent plan anew, for instance after the policy changed."""

@@ -6,6 +6,7 @@ from ..core import names, redact
 
 _MAX_PLANS = 5
 _TAIL = 40
+_LISTS = frozenset(("dependents", "steps", "warnings"))
 
 
 class OdooopsDeployment(models.Model):
@@ -47,7 +48,7 @@ class OdooopsDeployment(models.Model):
             "planned",
             plan=plan,
             plan_hash=plan_hash,
-            plan_facts=result.get("facts") if isinstance(result.get("facts"), dict) else {},
+            plan_facts=self._checked_facts(result.get("facts")),
             policy_reference=plan.get("policy_version") or "",
             planned_at=fields.Datetime.now(),
         )
@@ -56,7 +57,7 @@ class OdooopsDeployment(models.Model):
 
     def _plan_refusal(self, plan, plan_hash):
         """Return why this is no plan for this deployment, or None."""
-        if not isinstance(plan, dict) or not names.HASH.fullmatch(str(plan_hash)):
+        if not self._is_plan(plan) or not names.HASH.fullmatch(str(plan_hash)):
             return self.env._("The agent sent no plan: update the agent.")
         if (plan.get("environment"), plan.get("to_digest")) != (self.environment_id.key, self.release_id.digest):
             return self.env._("The agent planned something else than %s: look at the agent's log.", self.name)
@@ -65,9 +66,24 @@ class OdooopsDeployment(models.Model):
             return self.env._("The database of %s is not the one it had: find out why first.", self.environment_id.key)
         return None
 
+    def _is_plan(self, plan):
+        if not isinstance(plan, dict):
+            return False
+        modules, migrations = plan.get("modules") or [], plan.get("migrations") or []
+        return (
+            isinstance(migrations, list) and isinstance(modules, list) and all(isinstance(one, dict) for one in modules)
+        )
+
+    def _checked_facts(self, facts):
+        """Return the plan's facts with lists of texts where the form shows lists."""
+        facts = dict(facts) if isinstance(facts, dict) else {}
+        for name in _LISTS & facts.keys():
+            facts[name] = [str(item) for item in facts[name]] if isinstance(facts[name], list) else []
+        return facts
+
     def _say_plan(self):
         for deployment in self:
-            modules = [module for module in deployment.plan.get("modules") or [] if isinstance(module, dict)]
+            modules = deployment.plan.get("modules") or []
             what = ", ".join(str(module.get("name")) for module in modules[:10])
             if len(modules) > 10:
                 what += f" … (+{len(modules) - 10})"
@@ -76,6 +92,9 @@ class OdooopsDeployment(models.Model):
 
     def _on_deployed(self, operation, result):
         environment = self.environment_id
+        if sentence := self._result_refusal(result):
+            self._on_unproven(operation, result, sentence)
+            return
         former = (environment.running_deployment_id - self).filtered(lambda one: one.state in ("live", "soaking"))
         self._record_restore_set(operation, result)
         self._measured(result)
@@ -91,6 +110,29 @@ class OdooopsDeployment(models.Model):
             self._update_state("soaking", soak_until=now + timedelta(minutes=minutes))
         else:
             self._update_state("live", live_at=now)
+
+    def _result_refusal(self, result):
+        """Return why what the agent did is not what was approved, or None."""
+        wanted = (self.release_id.digest, self.plan_hash)
+        if (result.get("digest"), result.get("plan_hash")) != wanted:
+            return self.env._(
+                "The agent reports another image or plan than the approved one: find out what %s runs.",
+                self.environment_id.key,
+            )
+        # An agent that could not read the identity just then says none.
+        known, seen = self.environment_id.database_uuid, result.get("database_uuid")
+        if known and seen and seen != known:
+            return self.env._("The database of %s is not the one it had: find out why first.", self.environment_id.key)
+        return None
+
+    def _on_unproven(self, operation, result, sentence):
+        """Stop everything here: the agent's own report contradicts what it was told."""
+        self._record_restore_set(operation, result)
+        self._measured(result)
+        self.environment_id._on_agent_result(result)
+        self.environment_id.indeterminate = True
+        self._update_state("indeterminate", failure_code="wrong_result", failure_message=sentence)
+        self._say_not_succeeded("indeterminate", ())
 
     def _measured(self, result):
         self.write(
@@ -117,6 +159,9 @@ class OdooopsDeployment(models.Model):
             return
         if result.get("reverted"):
             self.environment_id.indeterminate = False
+        elif operation.state == "indeterminate":
+            # Also when the deployment was over for us: nothing else may begin here.
+            self.environment_id.indeterminate = True
         target = operation.state if operation.state in ("cancelled", "indeterminate") else "failed"
         tail = [redact.masked(line) for line in (failure.log_tail if failure else ())] or operation._last_lines(_TAIL)
         moved = self._update_state(
@@ -127,15 +172,14 @@ class OdooopsDeployment(models.Model):
             log_tail="\n".join(tail),
             reverted=bool(result.get("reverted")),
         )
-        for deployment in moved:
-            deployment._say_not_succeeded(target, tail)
+        if moved or target == "indeterminate":
+            self._say_not_succeeded(target, tail)
 
     def _say_not_succeeded(self, target, tail):
-        message = self.failure_message or self.env._("The operation ended: %s.", self._label().lower())
+        label = dict(self._fields["state"]._description_selection(self.env))[target]
+        message = self.failure_message or self.env._("The operation ended: %s.", label.lower())
         self._say(message, tail)
-        if target == "indeterminate":
-            self.environment_id.indeterminate = True
         if target != "cancelled":
             self.project_id._notify_release_managers(
-                self, self.env._("%(name)s: %(state)s", name=self.name, state=self._label()), message
+                self, self.env._("%(name)s: %(state)s", name=self.name, state=label), message
             )

@@ -5,18 +5,21 @@ from ..core import names, policy, transitions
 from .deployment import _ASK_AGAIN
 from .mixins import Conflict, says_bad_names
 
+_AGENT_AWAY_SECONDS = 15
+
 
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
 
     @api.model
     @says_bad_names
-    def request(self, environment, ref, commit_sha=None):
+    def request(self, environment, ref, commit_sha=None, force=False):
         """Ask for a deployment; the same call again returns the one that is under way or live.
 
         :param str environment: ``demo/prod``, or ``prod`` while there is one project
         :param str ref: ``refs/heads/main`` or ``refs/tags/v*``
         :param str commit_sha: 40 hex digits; may be left out with a tag
+        :param bool force: deploy what is live once more, so that a changed configuration is applied
         :return: id, state, environment, tag, and whether it is new
         :raises: 403 without the role, 404 for what the caller can't see, 409 while another one is
             under way on production, 422 for what may not go there
@@ -24,7 +27,7 @@ class OdooopsDeployment(models.Model):
         target = self.env["odooops.environment"]._find(environment)
         target.project_id._require_role("ci", "developer", "release_manager")
         release, tag = self._find_release(target, ref, commit_sha)
-        deployment, is_new = self._request(target, release, tag)
+        deployment, is_new = self._request(target, release, tag, force=bool(force))
         delivery = f"request:{target.key}:{tag}:{deployment.id}"
         self.env["odooops.event"]._receive("ci", delivery, "deployment.request", target.project_id)
         return {**deployment._status(), "new": is_new}
@@ -66,9 +69,13 @@ class OdooopsDeployment(models.Model):
         return tag.release_id
 
     @api.model
-    def _request(self, environment, release, tag):
-        """Return the deployment of ``release`` to ``environment`` and whether it is new."""
-        existing = self._under_way_or_live(environment, release)
+    def _request(self, environment, release, tag, force=False):
+        """Return the deployment of ``release`` to ``environment`` and whether it is new.
+
+        :param bool force: deploy it also when it is live there already
+        """
+        self._refuse_other_project(environment, release)
+        existing = self._under_way_or_live(environment, release, force)
         if existing:
             return existing, False
         self._refuse_request(environment, release, tag)
@@ -85,7 +92,7 @@ class OdooopsDeployment(models.Model):
             }
         )
         (environment._active_deployments() - deployment).filtered(
-            lambda one: one.state in transitions.DEPLOYMENT_PENDING
+            lambda one: one.state in transitions.DEPLOYMENT_PENDING and not one._is_interrupted()
         )._supersede(deployment)
         deployment._say(self.env._("%(user)s asked for %(tag)s.", user=self.env.user.name, tag=tag))
         self.env["odooops.audit.event"]._record(deployment, "deployment.requested", tag=tag, digest=release.digest)
@@ -93,11 +100,22 @@ class OdooopsDeployment(models.Model):
         return deployment, True
 
     @api.model
-    def _under_way_or_live(self, environment, release):
+    def _under_way_or_live(self, environment, release, force):
         running = environment.running_deployment_id
-        if running.release_id == release and running.state in transitions.DEPLOYMENT_SERVING:
+        if not force and running.release_id == release and running.state in transitions.DEPLOYMENT_SERVING:
             return running
         return environment._active_deployments().filtered(lambda one: one.release_id == release)[:1]
+
+    @api.model
+    def _refuse_other_project(self, environment, release):
+        if release.project_id != environment.project_id:
+            raise UserError(
+                self.env._(
+                    "%(tag)s is a release of another project than %(environment)s: choose one of its own.",
+                    tag=release.name,
+                    environment=environment.key,
+                )
+            )
 
     @api.model
     def _refuse_request(self, environment, release, tag):
@@ -110,6 +128,14 @@ class OdooopsDeployment(models.Model):
             )
         if not environment.agent_id:
             raise UserError(self.env._("%s has no agent: choose one on its page.", environment.key))
+        if not environment.agent_id.active:
+            raise UserError(
+                self.env._(
+                    "%(agent)s of %(environment)s is archived: choose another agent on the environment's page.",
+                    agent=environment.agent_id.name,
+                    environment=environment.key,
+                )
+            )
         if environment.tier != "production":
             return
         busy = environment._active_deployments()[:1]
@@ -122,8 +148,8 @@ class OdooopsDeployment(models.Model):
                     state=busy._label().lower(),
                 )
             )
-        if release._staging_live_since() is None:
-            self._refuse(policy.staging_refusal(tag, None, 0, None))
+        if release._time_on_staging() is None:
+            self._refuse(policy.staging_refusal(tag, None, 0))
 
     @api.model
     @api.readonly
@@ -159,8 +185,27 @@ class OdooopsDeployment(models.Model):
             "url": environment.url or None,
             "console_url": f"{self.get_base_url()}/odoo/odooops.deployment/{self.id}",
             "error": self._status_error(),
-            "ask_again_seconds": _ASK_AGAIN.get(self.state, 0),
+            "agent": self._agent_sentence(),
+            "ask_again_seconds": self._ask_again_seconds(),
         }
+
+    def _agent_sentence(self):
+        """Return why the agent does not come for it, or None when it does or need not."""
+        agent = self.environment_id.agent_id
+        if not self.is_active or self.state == "awaiting_approval" or agent.state == "online":
+            return None
+        if agent.state == "new":
+            return self.env._("The agent %s has never called: start it on its droplet.", agent.name)
+        return self.env._(
+            "The agent %(agent)s is silent since %(at)s UTC: look at it on %(host)s.",
+            agent=agent.name,
+            at=agent.last_seen_at,
+            host=agent.host or agent.name,
+        )
+
+    def _ask_again_seconds(self):
+        seconds = _ASK_AGAIN.get(self.state, 0)
+        return max(seconds, _AGENT_AWAY_SECONDS) if seconds and self._agent_sentence() else seconds
 
     def _status_error(self):
         if not self.failure_code:

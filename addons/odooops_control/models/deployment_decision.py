@@ -11,7 +11,7 @@ _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
 
-    @api.depends("approval_ids.decision", "approval_ids.plan_hash", "plan_hash", "policy_id.approvals_needed")
+    @api.depends("approval_ids.decision", "plan_hash", "plan_count", "policy_id.approvals_needed")
     def _compute_approvals(self):
         for deployment in self:
             question = deployment.sudo()._question()
@@ -20,7 +20,7 @@ class OdooopsDeployment(models.Model):
             names = deployment.sudo()._who_may_approve().mapped("name")
             deployment.approvers_hint = ", ".join(names)
 
-    @api.depends("state", "plan_hash", "approval_ids")
+    @api.depends("state", "plan_hash", "plan_count", "approval_ids")
     @api.depends_context("uid")
     def _compute_can_decide(self):
         person = self.env.user
@@ -38,7 +38,9 @@ class OdooopsDeployment(models.Model):
             state_label=self._label(),
             plan_hash=self.plan_hash or "",
             policy_current=self.policy_reference == rules._reference(),
-            authors=frozenset((self.requested_by_id | self.release_id.author_id).ids),
+            authors=frozenset(
+                (self.requested_by_id | self.release_id.author_id | self.release_id.registered_by_id).ids
+            ),
             approved_by=frozenset(self._valid_approvals().user_id.ids),
             needed=self._approvals_needed(),
             group_name=(rules.group_id.name or self.env._("Release Manager")).lower(),
@@ -46,16 +48,17 @@ class OdooopsDeployment(models.Model):
         )
 
     def _approvals_needed(self):
-        if self.policy_id:
-            return self.policy_id.approvals_needed
-        return 1 if self.tier == "production" else 0
+        """Return how many people have to approve: on production one at least, whatever the policy says."""
+        least = 1 if "production" in (self.tier, self.environment_id.tier) else 0
+        return max(least, self.policy_id.approvals_needed)
 
     def _valid_approvals(self):
-        """Return the approvals of the current plan whose givers still may give them."""
+        """Return the approvals of the current plan that are not too old, of people who still may give them."""
         return self.approval_ids.filtered(
             lambda one: (
                 one.decision == "approved"
-                and one.plan_hash == self.plan_hash
+                and one._is_current()
+                and not one._is_too_old()
                 and self._person(one.user_id).in_group
                 and self._person(one.user_id).on_project
             )
@@ -81,7 +84,7 @@ class OdooopsDeployment(models.Model):
     def _ask_for_approval(self):
         """Wait for people when the policy says so, else go on."""
         for deployment in self:
-            if policy.is_approved(deployment._question()):
+            if not deployment._run_refusal():
                 deployment._update_state("approved")._enqueue_deploy()
                 continue
             for waiting in deployment._update_state("awaiting_approval"):
@@ -90,7 +93,8 @@ class OdooopsDeployment(models.Model):
     def _remind_approvers(self):
         users = self._who_may_approve()
         for user in users:
-            self.activity_schedule(
+            # A caller's context must not leave people unasked.
+            self.with_context(mail_activity_automation_skip=False).activity_schedule(
                 _APPROVAL_ACTIVITY,
                 user_id=user.id,
                 summary=self.env._("Approve %s", self.name),
@@ -98,6 +102,12 @@ class OdooopsDeployment(models.Model):
             )
         if users:
             self._say(self.env._("Waits for the approval of %s.", ", ".join(users.mapped("name"))))
+            if self.author_unknown:
+                self._say(
+                    self.env._(
+                        "The author of %s is no user here: whoever approves says that it is not theirs.", self.tag
+                    )
+                )
         else:
             self._say(
                 self.env._(
@@ -129,6 +139,13 @@ class OdooopsDeployment(models.Model):
         """
         self.ensure_one()
         self.check_access("read")
+        if self.author_unknown and not (note or "").strip():
+            raise UserError(
+                self.env._(
+                    "The author of %s is no user here: write in the note what you checked, and that it is not yours.",
+                    self.tag,
+                )
+            )
         self.sudo()._approve(self.env.user, plan_hash, note)
         return {"type": "ir.actions.act_window_close"}
 
@@ -170,19 +187,26 @@ class OdooopsDeployment(models.Model):
             return None
         return policy.staging_refusal(
             self.tag,
-            self.release_id._staging_live_since(),
+            self.release_id._time_on_staging(),
             self.policy_id.staging_soak_minutes,
-            fields.Datetime.now(),
         )
+
+    def _run_refusal(self):
+        """Return why the deployment may not begin, or None when everyone needed agreed."""
+        if not policy.is_approved(self._question()):
+            return self.env._("An approval is missing, or does not count any more.")
+        return self._promotion_refusal()
 
     def _may_run(self):
         """Return whether the approvals still hold now that the agent wants to begin.
 
-        Someone may have lost the right to approve meanwhile; then the plan is made and asked for anew.
+        Someone may have lost the right to approve meanwhile, or time has passed; then the plan is
+        made and asked for anew.
         """
-        if policy.is_approved(self._question()):
+        refusal = self._run_refusal()
+        if not refusal:
             return True
-        self._plan_again(self.env._("An approval does not count any more, so that this has to be approved again."))
+        self._plan_again(self.env._("%s So this is planned, and has to be approved, again.", refusal))
         return False
 
     def _decide(self, user, decision, note):
@@ -192,6 +216,7 @@ class OdooopsDeployment(models.Model):
             {
                 "deployment_id": self.id,
                 "plan_hash": self.plan_hash,
+                "plan_count": self.plan_count,
                 "user_id": user.id,
                 "decision": decision,
                 "note": note or False,
@@ -204,7 +229,12 @@ class OdooopsDeployment(models.Model):
         )
         self._say(f"{text} {note}".strip())
         self.env["odooops.audit.event"]._record(
-            self, f"approval.{decision}", plan_hash=self.plan_hash, user=user.login, note=note or ""
+            self,
+            f"approval.{decision}",
+            plan_hash=self.plan_hash,
+            user=user.login,
+            note=note or "",
+            author_unknown=self.author_unknown,
         )
         mine = self.activity_search([_APPROVAL_ACTIVITY], user_id=user.id)
         mine.unlink()

@@ -50,7 +50,10 @@ def interactive_only(method):
 
 
 def _in_own_session(env):
-    if not request or not request.session.can_save or request.httprequest.headers.get("Authorization"):
+    if not request or not request.session.can_save:
+        return False
+    # A proxy's own password (Basic) may stand in front of the web client; a bearer token is a program's.
+    if request.httprequest.headers.get("Authorization", "").strip().lower().startswith("bearer"):
         return False
     return request.session.uid == env.uid and security.check_session(request.session, env)
 

@@ -2,6 +2,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 from odoo import api, fields, models
+from odoo.exceptions import UserError
+from odoo.tools import SQL
 
 from ..core import fairness, protocol, transitions
 
@@ -118,12 +120,38 @@ class OdooopsOperation(models.Model):
         return operation
 
     def _cancel(self):
-        """Take back what is queued, and have the agent stop what it works on."""
-        self._filter("queued")._update_state("cancelled", finished_at=fields.Datetime.now())
-        self._filter(*transitions.OPERATION_LEASED).write({"cancel_requested": True})
+        """Take back what never began, and have the agent stop what it works on or left half done."""
+        begun = self._filter(*transitions.OPERATION_LEASED) | self._interrupted()
+        (self - begun)._filter("queued")._update_state("cancelled", finished_at=fields.Datetime.now())
+        begun.write({"cancel_requested": True})
+
+    def _interrupted(self):
+        """Return those that an agent began to change something with and did not bring to an end."""
+        return self.filtered(lambda one: one.state == "queued" and one.exclusive and one.attempt)
+
+    def _give_up(self):
+        """End what a silent agent left half done: nobody can say how the environment is."""
+        for operation in self._interrupted().filtered(lambda one: one.agent_id.state == "silent"):
+            text = self.env._(
+                "%s is silent and left this half done: look at the environment, then mark it as repaired.",
+                operation.agent_id.name,
+            )
+            operation._end("indeterminate", {}, protocol.Failure("agent_silent", "", text, ()))
 
     def _filter(self, *states):
         return self.filtered(lambda operation: operation.state in states)
+
+    def write(self, vals):
+        """Refuse to hand over what an agent left half done: only that agent can end it."""
+        if "agent_id" in vals and self._interrupted():
+            raise UserError(
+                self.env._(
+                    "%(agent)s left a change of %(environment)s half done: wait until it has ended it.",
+                    agent=self._interrupted()[0].agent_id.name,
+                    environment=self._interrupted()[0].environment_id.key,
+                )
+            )
+        return super().write(vals)
 
     # Leases
 
@@ -175,9 +203,9 @@ class OdooopsOperation(models.Model):
     def _lease(self, tokens):
         """Give this operation to its agent with a new fencing token."""
         environment = self.environment_id
-        if self.exclusive and environment.indeterminate:
+        if self.exclusive and (environment.indeterminate or self._waits_for_interrupted()):
             return self.browse()
-        if self.kind == "deploy" and not self.deployment_id._may_run():
+        if self.kind == "deploy" and not self._still_allowed():
             self._update_state("cancelled", finished_at=fields.Datetime.now())
             return self.browse()
         now = fields.Datetime.now()
@@ -187,11 +215,34 @@ class OdooopsOperation(models.Model):
             token=environment._next_token(tokens.get(environment.key, 0)),
             leased_at=now,
             lease_until=now + timedelta(seconds=self.agent_id.lease_seconds),
-            cancel_requested=False,
         )
+        if moved.heavy:
+            # Two calls that see none running would both lease: the second runs into this row and is tried again.
+            query = SQL("UPDATE odooops_agent SET heavy_limit = heavy_limit WHERE id = %s", moved.agent_id.id)
+            self.env.cr.execute(query)
         if moved.deployment_id:
             moved.deployment_id._on_operation_leased(moved)
         return moved
+
+    def _waits_for_interrupted(self):
+        """Return whether something else was left half done here: that comes to its end first."""
+        others = self.search(
+            [
+                ("environment_id", "=", self.environment_id.id),
+                ("exclusive", "=", True),
+                ("state", "=", "queued"),
+                ("id", "!=", self.id),
+            ]
+        )
+        return bool(others._interrupted())
+
+    def _still_allowed(self):
+        """Return whether it may be leased; what has begun is leased in any case, if only to be undone."""
+        if not self._interrupted():
+            return self.deployment_id._may_run()
+        if self.deployment_id._run_refusal():
+            self.cancel_requested = True
+        return True
 
     @api.model
     def _expire_leases(self, agent=None):
@@ -235,8 +286,8 @@ class OdooopsOperation(models.Model):
         return moved
 
     def _last_lines(self, count):
-        lines = self.log_ids.sorted("id")[-count:]
-        return lines.mapped("text")
+        lines = self.log_ids.search([("operation_id", "=", self.id)], order="id desc", limit=count)
+        return lines.sorted("id").mapped("text")
 
     def _payload(self):
         """Return the operation as the agent gets it."""

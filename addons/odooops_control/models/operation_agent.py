@@ -47,7 +47,9 @@ class OdooopsOperation(models.Model):
         """
         if self.state in transitions.OPERATION_LEASED:
             return True
-        if self.state in ("queued", "indeterminate") and self.token and not self._is_blocked():
+        if not self.token or self._is_overtaken():
+            return False
+        if self.state in ("queued", "indeterminate") and not self._is_blocked():
             moved = self._update_state("running")
             for operation in moved.filtered("deployment_id"):
                 operation.deployment_id._on_operation_leased(operation)
@@ -120,9 +122,11 @@ class OdooopsOperation(models.Model):
         self.ensure_one()
         if self.reported or self.state in ("succeeded", "failed"):
             return
-        if self.state == "cancelled" and (not self.exclusive or self._is_overtaken()):
+        if self.state == "cancelled" and not self.exclusive:
             return
         self.reported = True
+        if self.state not in transitions.OPERATION_LEASED and self._is_overtaken():
+            return
         self._end(message.outcome, message.result, message.error, message.finished_at)
 
     def _is_overtaken(self):

@@ -4,6 +4,14 @@ from odoo.fields import Domain
 
 from ..core import names, series
 
+# A role is worth no more than the group its holder is in.
+_GROUPS_OF_ROLE = {
+    "viewer": "odooops_control.group_viewer",
+    "ci": "odooops_control.group_ci,odooops_control.group_developer",
+    "developer": "odooops_control.group_developer",
+    "release_manager": "odooops_control.group_release_manager",
+}
+
 
 class OdooopsProject(models.Model):
     _name = "odooops.project"
@@ -92,10 +100,10 @@ class OdooopsProject(models.Model):
         return visible.sudo()
 
     def _role_of(self, user):
-        """Return the role that ``user`` has on this project, or False."""
+        """Return the role that ``user`` has on this project, or False without it or its group."""
         self.ensure_one()
-        member = self.sudo().member_ids.filtered(lambda one: one.user_id == user)
-        return member.role
+        role = self.sudo().member_ids.filtered(lambda one: one.user_id == user).role
+        return role if role and user.sudo().has_groups(_GROUPS_OF_ROLE[role]) else False
 
     def _require_role(self, *roles):
         """Refuse the user who has none of these roles on the project.
@@ -118,11 +126,14 @@ class OdooopsProject(models.Model):
         return members.user_id.filtered(lambda user: user.active and group in user.all_group_ids)
 
     def _notify_release_managers(self, record, summary, note):
-        """Give every release manager of the project a warning to look after."""
+        """Give every release manager of the project a warning to look after, the same one once."""
+        # A caller's context must not leave people untold.
+        record = record.sudo().with_context(mail_activity_automation_skip=False)
+        kind = "mail.mail_activity_data_warning"
         for user in self._release_managers():
-            record.sudo().activity_schedule(
-                "mail.mail_activity_data_warning", user_id=user.id, summary=summary, note=note
-            )
+            open_ones = record.activity_search([kind], user_id=user.id)
+            if summary not in open_ones.mapped("summary"):
+                record.activity_schedule(kind, user_id=user.id, summary=summary, note=note)
 
     def action_open_environments(self):
         """Open the environments of the project."""

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 
 
 class OdooopsProjectMember(models.Model):
@@ -23,6 +23,13 @@ class OdooopsProjectMember(models.Model):
     )
 
     _user_uniq = models.Constraint("UNIQUE (project_id, user_id)", "This user is a member already.")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Record a new member in the audit log."""
+        members = super().create(vals_list)
+        members._audit("member.added")
+        return members
 
     def write(self, vals):
         """Record a change of role in the audit log."""

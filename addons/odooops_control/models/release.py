@@ -1,6 +1,9 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import SQL
+from odoo.tools.sql import escape_psql
 
 from ..core import names
 from .mixins import Conflict, says_bad_names
@@ -32,6 +35,7 @@ class OdooopsRelease(models.Model):
 
     project_id = fields.Many2one("odooops.project", required=True, readonly=True, ondelete="restrict", index=True)
     name = fields.Char(compute="_compute_name", store=True)
+    is_tagged = fields.Boolean(compute="_compute_name", store=True, help="It has a tag v*, as production asks for.")
     commit_sha = fields.Char(string="Commit", required=True, readonly=True, index=True)
     short_sha = fields.Char(compute="_compute_short_sha")
     image = fields.Char(required=True, readonly=True, help="The image's repository, without tag.")
@@ -69,6 +73,7 @@ class OdooopsRelease(models.Model):
         for release in self:
             tags = release.tag_ids.sorted("id").mapped("name")
             versions = [tag for tag in tags if names.RELEASE_TAG.fullmatch(tag)]
+            release.is_tagged = bool(versions)
             release.name = (versions or tags or [(release.commit_sha or "")[:7]])[-1]
 
     @api.depends("commit_sha")
@@ -193,7 +198,9 @@ class OdooopsRelease(models.Model):
         """Return the user whose address the commit bears."""
         email = str(manifest.get("author_email") or "").strip().lower()
         Users = self.env["res.users"].sudo()
-        return Users.search(["|", ("login", "=ilike", email), ("email", "=ilike", email)], limit=1) if email else Users
+        if not email:
+            return Users
+        return Users.search(["|", ("login", "=ilike", escape_psql(email)), ("email_normalized", "=", email)], limit=1)
 
     @api.model
     def _registered(self, project, ref, wanted):
@@ -273,22 +280,31 @@ class OdooopsRelease(models.Model):
     def _deploy_automatically(self):
         """Send a push to the main branch to the environments that follow it."""
         for environment in self.project_id.environment_ids:
-            if environment.auto_deploy and environment.agent_id and not environment.indeterminate:
-                self.env["odooops.deployment"]._request(environment, self, self.name)
+            if environment.auto_deploy and environment.tier != "production" and not environment.indeterminate:
+                self._deploy_to(environment)
 
-    def _staging_live_since(self):
-        """Return since when the release is or was live on staging, None when it never was."""
-        self.flush_recordset()
-        self.env["odooops.deployment"].flush_model(["live_at", "state"])
-        [(since,)] = self.env.execute_query(
-            SQL(
-                "SELECT min(live_at) FROM odooops_deployment d JOIN odooops_release r ON r.id = d.release_id "
-                "WHERE r.project_id = %s AND r.digest = %s AND d.tier = 'staging' AND d.live_at IS NOT NULL",
-                self.project_id.id,
-                self.digest,
-            )
+    def _deploy_to(self, environment):
+        """Ask for a deployment; what stands against it is said there and stops no registration."""
+        try:
+            with self.env.cr.savepoint():
+                self.env["odooops.deployment"]._request(environment, self, self.name)
+        except UserError as error:
+            environment.message_post(body=self.env._("%(tag)s was not deployed: %(why)s", tag=self.name, why=error))
+
+    def _time_on_staging(self):
+        """Return for how long the release's image was live on staging, None when it never was."""
+        Deployment = self.env["odooops.deployment"].sudo()
+        lived = Deployment.search(
+            [
+                ("project_id", "=", self.project_id.id),
+                ("release_id.digest", "=", self.digest),
+                ("tier", "=", "staging"),
+                ("live_at", "!=", False),
+            ]
         )
-        return since
+        now = fields.Datetime.now()
+        ends = {one: now if one.state == "live" else one.replaced_at or one.live_at for one in lived}
+        return sum((ends[one] - one.live_at for one in lived), timedelta(0)) if lived else None
 
     def _agent_payload(self, tag):
         return {"tag": tag, "commit_sha": self.commit_sha, "image": self.image, "digest": self.digest}

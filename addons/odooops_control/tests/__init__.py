@@ -9,6 +9,7 @@ from . import test_ci_http
 from . import test_concurrency
 from . import test_contract
 from . import test_environment
+from . import test_guards
 from . import test_invariants
 from . import test_journey
 from . import test_lease
@@ -16,3 +17,4 @@ from . import test_neutralize
 from . import test_public_methods
 from . import test_views
 from . import test_wakeup
+from . import test_wizards

@@ -1,8 +1,13 @@
+import inspect
 from datetime import timedelta
+
+import psycopg2
+from freezegun import freeze_time
 
 from odoo import fields
 from odoo.exceptions import UserError
 from odoo.tests import tagged
+from odoo.tools import mute_logger
 
 from .common import DIGEST_B, PLAN_HASH, SHA_B, OdooopsCase
 
@@ -60,6 +65,31 @@ class TestApproval(OdooopsCase):
         written = self._awaiting("v1.1.0", SHA_B, DIGEST_B)
         self.assertEqual(written.release_id.author_id, self.manager)
         self._refused("another person has to approve", self.manager, deployment=written)
+
+    def test_by_the_one_who_registered_it(self):
+        self.deployment._reject(self.manager, PLAN_HASH)
+        manifest = {"author_email": "someone@example.com"}
+        self._register(sha=SHA_B, digest=DIGEST_B, manifest=manifest, user=self.manager)
+        mine = self._awaiting("v1.1.0", SHA_B, DIGEST_B)
+        self._refused("another person has to approve", self.manager, deployment=mine)
+        mine._approve(self.manager_2, PLAN_HASH)
+        self.assertEqual(mine.state, "queued")
+
+    def test_an_address_is_no_pattern(self):
+        self.manager.email = "rita@example.com"
+        for email in ("%", "rita@example%", "r_ta@example.com", "%@%"):
+            with self.subTest(email):
+                self.assertFalse(self.env["odooops.release"]._author({"author_email": email}))
+        self.assertEqual(self.env["odooops.release"]._author({"author_email": " Rita@Example.com"}), self.manager)
+
+    def test_an_unknown_author_is_said_and_confirmed(self):
+        self.assertTrue(self.deployment.author_unknown)
+        self.assertIn("no user here", "".join(map(str, self.deployment.message_ids.mapped("body"))))
+        approve = inspect.unwrap(type(self.deployment).action_approve)
+        with self.assertRaisesRegex(UserError, "it is not yours"):
+            approve(self.deployment.with_user(self.manager), PLAN_HASH, " ")
+        approve(self.deployment.with_user(self.manager), PLAN_HASH, "not mine, orders work")
+        self.assertEqual(self.deployment.state, "queued")
 
     def test_twice_by_one_person(self):
         self.prod.policy_id.approvals_needed = 2
@@ -129,11 +159,70 @@ class TestApproval(OdooopsCase):
         self.assertFalse(self.deployment.with_user(self.developer).can_decide)
         self.assertEqual(set(self.deployment.approvers_hint.split(", ")), {self.manager.name, self.manager_2.name})
 
-    def test_a_policy_without_approvals(self):
+    def test_production_asks_whatever_the_policy_says(self):
         self.deployment._reject(self.manager, PLAN_HASH)
-        self.prod.policy_id.approvals_needed = 0
+        self.prod.policy_id = self.env["odooops.approval.policy"].create({"name": "Mine", "approvals_needed": 0})
         deployment = self._plan(self._request(), "b" * 64)
-        self.assertEqual(deployment.state, "queued")
+        self.assertEqual((deployment.state, deployment.approvals_needed), ("awaiting_approval", 1))
+        policy = self.env["odooops.approval.policy"]._for_tier("production")
+        with mute_logger("odoo.sql_db"), self.assertRaises(psycopg2.errors.CheckViolation), self.cr.savepoint():
+            policy.approvals_needed = 0
+            self.env.flush_all()
+
+    def test_an_approval_grows_old(self):
+        self.deployment._approve(self.manager, PLAN_HASH)
+        with freeze_time(fields.Datetime.now() + timedelta(hours=71)):
+            self.assertTrue(self.deployment._may_run())
+        self.env.cr.execute("UPDATE odooops_approval SET create_date = create_date - interval '73 hours'")
+        self.deployment.approval_ids.invalidate_recordset()
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertEqual(self.deployment.state, "draft")
+        self._plan(self.deployment)
+        self.assertEqual((self.deployment.state, self.deployment.approvals_given), ("awaiting_approval", 0))
+        self.deployment._approve(self.manager, PLAN_HASH)
+        self.assertEqual(self.deployment.state, "queued")
+
+    def test_the_same_plan_made_again_may_be_approved_again(self):
+        self.deployment._approve(self.manager, PLAN_HASH)
+        self.deployment._plan_again("again")
+        self._plan(self.deployment)
+        self.assertEqual((self.deployment.state, self.deployment.approvals_given), ("awaiting_approval", 0))
+        self.deployment._approve(self.manager, PLAN_HASH)
+        self.assertEqual((self.deployment.approvals_given, len(self.deployment.approval_ids)), (1, 2))
+
+    def test_minutes_on_staging_count_again_when_it_begins(self):
+        self.deployment._approve(self.manager, PLAN_HASH)
+        self.prod.policy_id.staging_soak_minutes = 120
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertEqual(self.deployment.state, "draft")
+        self.assertIn("has to stay there", "".join(map(str, self.deployment.message_ids.mapped("body"))))
+
+    def test_minutes_on_staging_are_those_it_was_live(self):
+        self.prod.policy_id.staging_soak_minutes = 120
+        release = self.deployment.release_id
+        [staged] = self.stage.deployment_ids
+        staged.live_at = fields.Datetime.now() - timedelta(days=30)
+        self.assertFalse(self.deployment._promotion_refusal())
+        self._live_on_stage("v1.1.0", SHA_B, DIGEST_B)
+        self.assertEqual(staged.state, "superseded")
+        staged.replaced_at = staged.live_at + timedelta(minutes=1)
+        self.assertEqual(release._time_on_staging(), timedelta(minutes=1))
+        self.assertIn("for another 119", self.deployment._promotion_refusal())
+
+    def test_policies_and_members_are_audited(self):
+        policy = self.env["odooops.approval.policy"].with_user(self.administrator).create({"name": "New"})
+        policy.write({"approvals_needed": 2})
+        member = self.project.member_ids.filtered(lambda one: one.user_id == self.viewer)
+        member.with_user(self.administrator).unlink()
+        self._join(self.viewer, "developer")
+        pending = self.env.cr.precommit.data["odooops.audit.pending"]
+        found = [(one["action"], one["details"]) for one in pending[-4:]]
+        self.assertEqual(
+            [action for action, _details in found],
+            ["policy.created", "policy.changed", "member.removed", "member.added"],
+        )
+        self.assertEqual(found[1][1]["values"], {"approvals_needed": 2})
+        self.assertEqual(found[3][1], {"user": "ops_viewer", "role": "developer"})
 
     def _replanned(self):
         self.deployment.with_user(self.developer).action_plan_again()

@@ -50,6 +50,13 @@ class TestApprovalHttp(OdooopsHttpCase):
         self.assertEqual(self.deployment.approval_ids.user_id, self.manager)
         self.assertEqual(self.deployment.approval_ids.note, "looked")
 
+    def test_behind_a_proxy_with_a_password_of_its_own(self):
+        self._log_in("ops_manager")
+        arguments = ([self.deployment.id], PLAN_HASH, "looked")
+        basic = {"Authorization": "Basic b3BzOm9wcw=="}
+        answer = self._call_kw("odooops.deployment", "action_approve", *arguments, headers=basic)
+        self.assertEqual(answer.get("result", {}).get("res_model"), "res.users.identitycheck", answer)
+
     @mute_logger("odoo.http")
     def test_wrong_password(self):
         self._log_in("ops_manager")

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+from odoo import fields
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tests import tagged
 
@@ -171,6 +174,47 @@ class TestCi(OdooopsCase):
             self._request(ref="refs/tags/v1.1.0", sha=SHA_B)
         first._reject(self.manager, PLAN_HASH)
         self.assertEqual(self._request(ref="refs/tags/v1.1.0", sha=SHA_B).state, "draft")
+
+    def test_a_role_is_worth_no_more_than_the_group(self):
+        self.project.member_ids.filtered(lambda member: member.user_id == self.viewer).role = "developer"
+        with self.assertRaisesRegex(AccessError, "may not do this"):
+            self._register(user=self.viewer)
+        self.project.member_ids.filtered(lambda member: member.user_id == self.viewer).role = "release_manager"
+        self.stage.indeterminate = True
+        with self.assertRaisesRegex(AccessError, "may not do this"):
+            self.stage.with_user(self.viewer).action_mark_repaired()
+        self.assertFalse(self.project._role_of(self.viewer))
+
+    def test_one_environment_does_not_stop_the_others(self):
+        preview = self.env["odooops.environment"].create(
+            {"project_id": self.project.id, "code": "pr-1", "agent_id": False, "auto_deploy": True}
+        )
+        preview.agent_id = False
+        self.env.cr.execute("UPDATE odooops_environment SET auto_deploy = true WHERE id = %s", [self.prod.id])
+        self.prod.invalidate_recordset()
+        self.assertTrue(self._register()["new"])
+        self.assertEqual(len(self.stage.deployment_ids), 1)
+        self.assertFalse(self.prod.deployment_ids | preview.deployment_ids)
+        self.assertIn("was not deployed", "".join(map(str, preview.message_ids.mapped("body"))))
+
+    def test_environment_with_an_archived_agent(self):
+        self._live_on_stage()
+        self.agent.active = False
+        with self.assertRaisesRegex(UserError, "is archived"):
+            self._request()
+
+    def test_status_says_when_the_agent_is_away(self):
+        self._live_on_stage()
+        deployment = self._request()
+        Status = self.env["odooops.deployment"].with_user(self.ci)
+        answer = Status.status(deployment.id)
+        self.assertIn("has never called", answer["agent"])
+        self.assertEqual(answer["ask_again_seconds"], 15)
+        self.agent.last_seen_at = fields.Datetime.now()
+        answer = Status.status(deployment.id)
+        self.assertEqual((answer["agent"], answer["ask_again_seconds"]), (None, 1))
+        self.agent.last_seen_at = fields.Datetime.now() - timedelta(hours=1)
+        self.assertIn("is silent since", Status.status(deployment.id)["agent"])
 
     def test_environment_without_agent(self):
         self._live_on_stage()

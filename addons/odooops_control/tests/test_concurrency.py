@@ -98,15 +98,37 @@ class TestConcurrency(BaseCase):
     def test_two_exclusive_operations_are_not_leased_together(self):
         self._enqueue("rollback", "destroy")
 
+        self._limit_heavy(2)
+        self._lease_at_once("rollback", "destroy")
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_two_heavy_operations_are_not_leased_together(self):
+        self._enqueue("rollback")
+        with self._env() as env:
+            prod = env["odooops.environment"].search([("project_id", "=", self.project_id), ("code", "=", "prod")])
+            env["odooops.operation"]._enqueue("backup", prod)
+        self._limit_heavy(1)
+        self._lease_at_once("rollback", "backup")
+
+    def _limit_heavy(self, limit):
+        with self._env() as env:
+            env["odooops.agent"].browse(self.agent_id).heavy_limit = limit
+
+    def _lease_at_once(self, *kinds):
+        """Have two calls lease at once, of which one may get something."""
+        both_chose = threading.Barrier(2)
+        tries = []
+
         def lease(env):
+            tries.append(1)
             agent = env["odooops.agent"].browse(self.agent_id)
-            agent.heavy_limit = 2
-            return env["odooops.operation"]._lease_next(agent, ("rollback", "destroy"), {}).ids
+            env["odooops.operation"].search([]).mapped("state")
+            if len(tries) <= 2:
+                both_chose.wait(10)
+            return env["odooops.operation"]._lease_next(agent, kinds, {}).ids
 
         results = self._at_once(lease)
-        with self._env() as env:
-            leased = env["odooops.operation"].search([("agent_id", "=", self.agent_id), ("state", "=", "leased")])
-            self.assertEqual(len(leased), 1, results)
+        self.assertEqual(sorted(map(len, results)), [0, 1], results)
 
     @mute_logger("odoo.sql_db")
     def test_index_holds_where_snapshots_do_not_see_each_other(self):

@@ -150,6 +150,62 @@ class TestJourney(OdooopsCase):
         self.assertEqual(deployment.state, "live")
         self.assertTrue(deployment.live_at)
 
+    def test_what_is_red_does_not_become_live(self):
+        self.prod.policy_id.soak_minutes = 15
+        deployment = self._live_on_prod()
+        self.prod.health = "red"
+        for minutes in (16, 32):
+            with freeze_time(fields.Datetime.now() + timedelta(minutes=minutes)):
+                self.env["odooops.deployment"]._end_soaks()
+        self.assertEqual(deployment.state, "soaking")
+        warnings = deployment.activity_ids.filtered(lambda one: one.user_id == self.manager)
+        self.assertEqual(warnings.mapped("summary"), [f"{deployment.name} is not healthy"], "said once")
+        self.prod.health = "unknown"
+        with freeze_time(fields.Datetime.now() + timedelta(minutes=64)):
+            self.env["odooops.deployment"]._end_soaks()
+            self.assertEqual(deployment.state, "soaking")
+            self.prod.health = "green"
+            self.env["odooops.deployment"]._end_soaks()
+        self.assertEqual(deployment.state, "live")
+
+    def test_people_are_told_whatever_the_callers_context(self):
+        quiet = self.env["odooops.deployment"].with_context(mail_activity_automation_skip=True)
+        deployment = self._awaiting()
+        deployment._reject(self.manager, PLAN_HASH)
+        again = quiet.browse(self._request().id)
+        operation = self._lease().with_context(mail_activity_automation_skip=True)
+        self._finish(operation, result=self._plan_result(operation))
+        self.assertIn(self.manager, again.activity_ids.user_id)
+
+    def test_what_the_agent_did_is_what_was_approved(self):
+        for number, wrong in enumerate(({"digest": DIGEST_C}, {"plan_hash": "9" * 64}, {"database_uuid": "other"})):
+            with self.subTest(wrong), self.cr.savepoint() as savepoint:
+                deployment = self._live_on_prod()
+                self.prod.workers = 3 + number
+                again, _new = self.env["odooops.deployment"]._request(self.prod, deployment.release_id, "v1.0.0", True)
+                self._plan(again)
+                again._approve(self.manager_2, PLAN_HASH)
+                self._deploy(again, **wrong)
+                self.assertEqual((again.state, deployment.state), ("indeterminate", "live"))
+                self.assertEqual(self.prod.running_deployment_id, deployment)
+                self.assertTrue(self.prod.indeterminate)
+                self.assertIn(self.manager, again.activity_ids.user_id)
+                self.env.flush_all()
+                savepoint.rollback()
+                self.env.invalidate_all()
+
+    def test_strange_plans_and_facts(self):
+        self._register()
+        deployment = self.stage.deployment_ids
+        operation = self._lease()
+        result = self._plan_result(operation)
+        result["facts"] = {"dependents": [1, None, {"a": 1}], "steps": 7, "warnings": "x", "needs_hold": False}
+        self._finish(operation, result=result)
+        self.assertEqual(deployment.plan_facts["dependents"], ["1", "None", "{'a': 1}"])
+        self.assertIn("1, None", deployment.plan_html)
+        for wrong in ({"modules": "x"}, {"modules": ["sale"]}, {"migrations": 7}):
+            self.assertTrue(deployment._plan_refusal({**result["plan"], **wrong}, PLAN_HASH))
+
     def test_soaking_does_not_block_the_next_deployment(self):
         self.prod.policy_id.soak_minutes = 15
         first = self._live_on_prod()

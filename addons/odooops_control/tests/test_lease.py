@@ -3,6 +3,7 @@ from datetime import timedelta
 from freezegun import freeze_time
 
 from odoo import fields
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 
 from ..core import protocol
@@ -107,12 +108,92 @@ class TestLease(OdooopsCase):
             self._finish(operation, result=self._deploy_result(operation))
         self.assertEqual(operation.deployment_id.state, "live")
 
+    def _interrupted_deploy(self):
+        operation = self._running_deploy()
+        operation.lease_until = fields.Datetime.now() - timedelta(seconds=1)
+        self.env["odooops.operation"]._expire_leases()
+        self.assertEqual((operation.state, operation.attempt), ("queued", 1))
+        return operation
+
+    def test_what_was_left_half_done_is_not_superseded(self):
+        operation = self._interrupted_deploy()
+        deployment = operation.deployment_id
+        self._register(sha=SHA_B, digest=DIGEST_B)
+        self.assertEqual((operation.state, deployment.state), ("queued", "queued"))
+        newer = self._plan(self.stage.deployment_ids - deployment)
+        self.assertEqual(self._lease(("deploy",)), operation, "it comes to its end first")
+        self._finish(operation, "indeterminate", {}, {"code": "stuck", "message": "Unclear."})
+        self.assertTrue(self.stage.indeterminate)
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertEqual(newer.state, "queued")
+
+    def test_nothing_begins_beside_what_was_left_half_done(self):
+        operation = self._interrupted_deploy()
+        other = self.env["odooops.operation"]._enqueue("rollback", self.stage)
+        self.assertFalse(self._lease(("rollback",)))
+        self._finish(operation, result=self._deploy_result(operation))
+        self.assertEqual(self._lease(("rollback",)), other)
+
+    def test_an_unclear_end_counts_also_when_the_deployment_is_over(self):
+        operation = self._interrupted_deploy()
+        operation.deployment_id.state = "superseded"
+        with self.assertLogs("odoo.addons.odooops_control.models.mixins", "WARNING"):
+            self._finish(operation, "indeterminate", {}, {"code": "stuck", "message": "Unclear."})
+        self.assertTrue(self.stage.indeterminate)
+        self.assertIn(self.manager, operation.deployment_id.activity_ids.user_id)
+
+    def test_what_was_left_half_done_is_not_handed_over(self):
+        operation = self._interrupted_deploy()
+        other, _key = self.env["odooops.agent"]._enrol("droplet-other")
+        with self.assertRaisesRegex(UserError, "half done|works on"):
+            self.stage.agent_id = other
+        self.assertEqual(operation.agent_id, self.agent)
+
+    def test_cancelling_what_was_left_half_done_asks_the_agent(self):
+        operation = self._interrupted_deploy()
+        operation.deployment_id.with_user(self.developer).action_cancel()
+        self.assertEqual((operation.state, operation.deployment_id.state), ("queued", "queued"))
+        self.assertEqual(self._lease(("deploy",)), operation)
+        self.assertEqual(self._heartbeat(operation), [{"id": operation.id, "order": "cancel"}])
+        self._finish(operation, "cancelled", {"reverted": True}, {"code": "cancelled", "message": "Stopped."})
+        self.assertEqual(operation.deployment_id.state, "cancelled")
+
+    def test_cancelling_what_a_silent_agent_left_half_done(self):
+        operation = self._interrupted_deploy()
+        self.agent.last_seen_at = fields.Datetime.now() - timedelta(hours=1)
+        operation.deployment_id.with_user(self.developer).action_cancel()
+        self.assertEqual((operation.state, operation.deployment_id.state), ("indeterminate", "indeterminate"))
+        self.assertTrue(self.stage.indeterminate)
+
+    def test_a_withdrawn_approval_undoes_what_was_left_half_done(self):
+        deployment = self._awaiting()
+        deployment._approve(self.manager, deployment.plan_hash)
+        operation = self._lease(("deploy",))
+        operation.lease_until = fields.Datetime.now() - timedelta(seconds=1)
+        self.env["odooops.operation"]._expire_leases()
+        self.project.member_ids.filtered(lambda member: member.user_id == self.manager).role = "developer"
+        self.assertEqual(self._lease(("deploy",)), operation)
+        self.assertTrue(operation.cancel_requested)
+
+    def test_a_late_end_does_not_overwrite_a_newer_one(self):
+        first = self._running_deploy()
+        deployment, token = first.deployment_id, first.token
+        first._update_state("indeterminate")
+        self._register(sha=SHA_B, digest=DIGEST_B)
+        newer = self._plan(self.stage.deployment_ids - deployment)
+        self._deploy(newer)
+        self.assertEqual(newer.state, "live")
+        self.assertEqual(self._heartbeat(first), [{"id": first.id, "order": "lost"}])
+        self._finish(first, result=self._deploy_result(first))
+        self.assertEqual((first.state, first.token), ("indeterminate", token))
+        self.assertEqual(self.stage.running_deployment_id, newer)
+        self.assertFalse(self.stage.indeterminate)
+
     def test_finished_although_cancelled_meanwhile(self):
         operation = self._running_deploy()
         with freeze_time(fields.Datetime.now() + timedelta(minutes=10)):
             self.env["odooops.operation"]._expire_leases()
             operation.deployment_id.with_user(self.developer).action_cancel()
-            self.assertEqual(operation.deployment_id.state, "cancelled")
             self._finish(operation, result=self._deploy_result(operation))
         self.assertEqual(operation.deployment_id.state, "live")
         self.assertEqual(self.stage.running_deployment_id, operation.deployment_id)

@@ -16,6 +16,7 @@ ALLOWED = {
     "odooops.deployment": {
         "action_approve",
         "action_cancel",
+        "action_deploy_again",
         "action_open_approval",
         "action_plan_again",
         "action_reject",
@@ -63,7 +64,7 @@ class TestPublicMethods(TransactionCase):
     def test_methods_for_ci_take_named_arguments(self):
         for model, method, arguments in (
             ("odooops.release", "register", ["project", "ref", "commit_sha", "image", "manifest", "checks"]),
-            ("odooops.deployment", "request", ["environment", "ref", "commit_sha"]),
+            ("odooops.deployment", "request", ["environment", "ref", "commit_sha", "force"]),
             ("odooops.deployment", "status", ["id"]),
             ("odooops.environment", "status", ["environment"]),
         ):

@@ -1,4 +1,4 @@
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 
@@ -8,11 +8,26 @@ class OdooopsApprovalWizard(models.TransientModel):
 
     deployment_id = fields.Many2one("odooops.deployment", required=True)
     plan_hash = fields.Char(required=True, readonly=True)
-    plan_html = fields.Html(related="deployment_id.plan_html")
-    release_id = fields.Many2one(related="deployment_id.release_id")
-    environment_id = fields.Many2one(related="deployment_id.environment_id")
-    requested_by_id = fields.Many2one(related="deployment_id.requested_by_id")
+    # With the user's own rights: the deployment's id comes from the client.
+    plan_html = fields.Html(related="deployment_id.plan_html", related_sudo=False)
+    release_id = fields.Many2one(related="deployment_id.release_id", related_sudo=False)
+    environment_id = fields.Many2one(related="deployment_id.environment_id", related_sudo=False)
+    requested_by_id = fields.Many2one(related="deployment_id.requested_by_id", related_sudo=False)
+    author_unknown = fields.Boolean(related="deployment_id.author_unknown", related_sudo=False)
     note = fields.Char(string="What did you check?")
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Refuse deployments that the user may not read."""
+        wizards = super().create(vals_list)
+        wizards.deployment_id.check_access("read")
+        return wizards
+
+    def write(self, vals):
+        """Refuse deployments that the user may not read."""
+        done = super().write(vals)
+        self.deployment_id.check_access("read")
+        return done
 
     def action_approve(self):
         """Approve the plan that is shown."""

@@ -1,6 +1,6 @@
 from datetime import timedelta
 
-from odoo import fields, models
+from odoo import api, fields, models
 from odoo.exceptions import UserError
 
 _OVERLAP = timedelta(days=7)
@@ -10,13 +10,20 @@ class OdooopsCiAccess(models.TransientModel):
     _name = "odooops.ci.access"
     _description = "Give CI Access"
 
-    name = fields.Char(required=True, default="CI")
+    name = fields.Char(compute="_compute_name", store=True, readonly=False, required=True, precompute=True)
     user_id = fields.Many2one(
         "res.users", string="Existing CI user", help="Set to make a new key; older keys stay valid for a week."
     )
     project_ids = fields.Many2many(
         "odooops.project", string="Projects", default=lambda self: self.env["odooops.project"].search([], limit=1)
     )
+
+    @api.depends("project_ids")
+    def _compute_name(self):
+        for access in self:
+            if not access.name:
+                names = access.project_ids.mapped("name")
+                access.name = self.env._("CI of %s", ", ".join(names)) if names else self.env._("CI")
 
     def action_create_key(self):
         """Create the CI user, or a new key for it, and show the key once.
@@ -42,13 +49,22 @@ class OdooopsCiAccess(models.TransientModel):
             return Users._create_service_user(self.name, login, "odooops_control.group_ci")
         if user.all_group_ids != self.env.ref("odooops_control.group_ci").sudo().all_implied_ids:
             raise UserError(self.env._("%s is a person: CI gets a user of its own.", user.name))
+        if not self.user_id and self._joined(user) != self.project_ids:
+            # One name for two customers would give each the other's key.
+            raise UserError(
+                self.env._(
+                    "%s serves other projects already: choose it as existing CI user, or take another name.", user.name
+                )
+            )
         return user
 
+    def _joined(self, user):
+        return self.env["odooops.project.member"].sudo().search([("user_id", "=", user.id)]).project_id
+
     def _join(self, user):
-        Members = self.env["odooops.project.member"].sudo()
-        joined = Members.search([("user_id", "=", user.id)]).project_id
-        Members.create(
-            [{"project_id": project.id, "user_id": user.id, "role": "ci"} for project in self.project_ids - joined]
+        missing = self.project_ids - self._joined(user)
+        self.env["odooops.project.member"].sudo().create(
+            [{"project_id": project.id, "user_id": user.id, "role": "ci"} for project in missing]
         )
 
     def _new_key(self, user):
