@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import urllib.request
 
 from . import base_images, build, engine, paths
 
@@ -24,13 +25,29 @@ def remove(stack, everything=False):
     """
     removed = {}
     if engine.answers():
-        prefixes = [f"{stack.name}/", *([f"{stack.registry}/"] if stack.has_ports else [])]
-        removed = remove_objects(stack.name, tuple(prefixes))
+        pushed = pushed_names(stack.registry) if stack.has_ports else ()
+        removed = remove_objects(stack.name, (f"{stack.name}/", *pushed))
         if everything:
             removed["base images"] = _remove_stand_ins()
             engine.stop_own_daemon()
     _remove_files(everything)
     return removed
+
+
+def pushed_names(registry):
+    """Return the names of the repositories in the stack's own registry.
+
+    Only what it tells itself is ours: another registry may have had the same port before. One that does not
+    answer any more tells nothing, and then a few names stay.
+
+    :param registry: host:port on this machine
+    """
+    try:
+        with urllib.request.urlopen(f"http://{registry}/v2/_catalog?n=1000", timeout=5) as answer:
+            repositories = json.load(answer).get("repositories") or []
+    except (OSError, ValueError):
+        return ()
+    return tuple(f"{registry}/{repository}" for repository in repositories)
 
 
 def remove_objects(stack, image_prefixes):

@@ -46,6 +46,8 @@ def variables(facts):
         "ODOOOPS_DATA_ROOT": facts.data_root,
         "ODOOOPS_AGENT_KEY_FILE": f"{facts.state}/secrets/agent.key",
         "ODOOOPS_SECRETS": f"{facts.state}/secrets",
+        "ODOOOPS_TLS": "off",  # names under .localhost get no certificates
+        "ODOOOPS_DOCKER_CONFIG": f"{facts.state}/docker-config",
         "ODOOOPS_POSTGRES_IMAGE": facts.postgres_image,
         "ODOOOPS_CONTROL_IMAGE": own["control"],
         "ODOOOPS_AGENT_IMAGE": own["agent"],

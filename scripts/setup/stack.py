@@ -130,7 +130,8 @@ class Stack:
         :param key: the text that the enrolment wizard showed
         """
         secret_files.write(secret_files.AGENT_KEY, key)
-        (self.data_root).mkdir(parents=True, exist_ok=True)
+        for folder in (self.data_root, self.state / "docker-config"):
+            folder.mkdir(parents=True, exist_ok=True)
         self.compose("up", "--detach", "--no-build", "--force-recreate", "--no-deps", "agent", profiles=("droplet",))
 
     def stop_agent(self):
