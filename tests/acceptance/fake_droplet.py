@@ -81,9 +81,11 @@ class FakeDroplet:
         """Lease the next plan operation and finish it; returns the plan's hash."""
         operation = self.lease()
         assert operation["kind"] == "plan", operation
+        environment = operation["environment"]
         plan_hash = hashlib.sha256(f"{operation['release']['digest']}{variant}".encode()).hexdigest()
         plan = {
-            "schema": 1, "environment": operation["environment"]["key"], "database_uuid": operation["environment"]["database"]["uuid"], "from_digest": None,
+            "schema": 1, "environment": environment["key"], "database_uuid": environment["database"]["uuid"],
+            "from_digest": None,
             "to_digest": operation["release"]["digest"], "config_hash": CONFIG_HASH, "modules": [], "migrations": [],
             "policy_version": operation["policy_version"],
         }  # fmt: skip
@@ -98,6 +100,7 @@ class FakeDroplet:
         result = {
             "digest": operation["release"]["digest"],
             "database_uuid": DATABASE_UUID,
+            "plan_hash": operation["plan_hash"],
             "held_seconds": 0.0,
             "health": "green",
         }

@@ -39,6 +39,7 @@ class Office:
     second_approver: Console
     developer: Console
     ci: Api
+    ci_key: str
     droplet: FakeDroplet
     registry: str
     commits: int = 0
@@ -96,7 +97,7 @@ def office(stack: Stack, admin: Console, droplet: FakeDroplet) -> Office:
     )
     words = cast.passwords(stack.state / "secrets" / "demo_passwords.json")
     cast.invite_people(admin, project.id, words)
-    key, _user = cast.give_ci_access(admin, project.id, "CI of paper")
+    key, _user = cast.give_ci_access(admin, project.id, f"CI of {code}")
     second = {"name": "Second Approver", "email": "second@example.com", "password": words[cast.APPROVER]}
     user = admin.ensure(
         "res.users", {"login": "second"}, **second, group_ids=[[4, admin.ref("odooops_control.group_release_manager")]]
@@ -113,6 +114,7 @@ def office(stack: Stack, admin: Console, droplet: FakeDroplet) -> Office:
         second_approver=log_in("second", words[cast.APPROVER]),
         developer=log_in(cast.DEVELOPER, words[cast.DEVELOPER]),
         ci=Api(stack.console_url, key, stack.control_database),
+        ci_key=key,
         droplet=droplet,
         registry=stack.registry,
     )
@@ -339,8 +341,7 @@ class TestAgents:
             assert answer.status in (401, 431), (key[:40], answer)
 
     def test_api_keys_of_odoo_open_nothing(self, office: Office, stack: Stack) -> None:
-        key, _user = cast.give_ci_access(office.admin, office.project.id, "CI of paper")
-        assert office.droplet.heartbeat(key).status == 401
+        assert office.droplet.heartbeat(office.ci_key).status == 401
 
     def test_agent_key_opens_no_other_route(self, office: Office, stack: Stack) -> None:
         answer = Api(stack.console_url, office.droplet.key, stack.control_database).call(
