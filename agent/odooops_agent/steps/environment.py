@@ -12,6 +12,8 @@ from ..names import ADMIN_PASSWORD, BASELINE, Names
 from .context import Arguments, Context
 
 POLL_SECONDS = 0.25
+# Nobody is being answered any more: only the websocket process would keep it waiting.
+DRAINED_STOP_SECONDS = 2
 ASK_SECONDS = 15
 
 
@@ -156,7 +158,7 @@ def start_workers(ctx: Context, args: Arguments) -> str | None:
 def remove_old(ctx: Context, args: Arguments) -> str | None:
     """Remove the containers and files that the new release replaced; images, snapshots and filestores stay."""
     for name in args["names"]:
-        ctx.ports.runtime.stop(name, WEB_STOP_SECONDS)
+        ctx.ports.runtime.stop(name, WEB_STOP_SECONDS if ctx.result("undrained") else DRAINED_STOP_SECONDS)
     for token in args["tokens"]:
         old = Names(ctx.droplet.stack, ctx.key, ctx.names.database, token)
         for file in (old.config, old.upgrade_config, old.gate):
