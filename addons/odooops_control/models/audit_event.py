@@ -31,6 +31,7 @@ class OdooopsAuditEvent(models.Model):
     # An id without foreign key: nothing that is deleted elsewhere may touch this table.
     project_id = fields.Integer(string="Project id", readonly=True, index=True)
     details = fields.Json(readonly=True, prefetch=False)
+    details_text = fields.Char(compute="_compute_details_text", string="What exactly")
     previous_hash = fields.Char(required=True, readonly=True)
     hash = fields.Char(required=True, readonly=True)
 
@@ -45,6 +46,15 @@ class OdooopsAuditEvent(models.Model):
         users = self.env["res.users"].sudo().with_context(active_test=False)
         for event in self:
             event.user_name = users.browse(event.user_id).exists().name or str(event.user_id)
+
+    @api.depends("details")
+    def _compute_details_text(self):
+        for event in self:
+            event.details_text = ", ".join(
+                f"{name}: {' → '.join(map(str, value)) if isinstance(value, list) else value}"
+                for name, value in (event.details or {}).items()
+                if value not in (None, "")
+            )
 
     def write(self, vals):
         """Refuse: what happened stays."""

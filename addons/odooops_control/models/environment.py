@@ -485,6 +485,17 @@ class OdooopsEnvironment(models.Model):
             "domain": [("environment_id", "=", self.id)],
         }
 
+    def action_open_operations(self):
+        """Open what agents did and have to do here."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.env._("Operations of %s", self.key),
+            "res_model": "odooops.operation",
+            "view_mode": "list,form",
+            "domain": [("environment_id", "=", self.id)],
+        }
+
     def action_mark_repaired(self):
         """Let deployments go on after someone made sure of the environment's state by hand."""
         self.ensure_one()

@@ -68,7 +68,7 @@ class OdooopsOperation(models.Model):
     reported = fields.Boolean(readonly=True, help="The agent said how it ended.")
     error_code = fields.Char(readonly=True)
     error_message = fields.Char(readonly=True)
-    result = fields.Json(readonly=True)
+    result = fields.Json(readonly=True, prefetch=False)
     step_ids = fields.One2many("odooops.operation.step", "operation_id", string="Steps", readonly=True)
     log_ids = fields.One2many("odooops.operation.log", "operation_id", readonly=True)
     current_step = fields.Char(compute="_compute_current_step")

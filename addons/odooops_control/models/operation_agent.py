@@ -4,6 +4,9 @@ from odoo import api, fields, models
 
 from ..core import protocol, redact, transitions
 
+# Of one attempt; how it ended comes with the report of a failure.
+_LINES_KEPT = 20000
+
 
 class OdooopsOperation(models.Model):
     _inherit = "odooops.operation"
@@ -102,7 +105,7 @@ class OdooopsOperation(models.Model):
         )
         values = {}
         for line in lines:
-            if line.seq not in known:
+            if line.seq not in known and line.seq <= _LINES_KEPT:
                 values[line.seq] = {
                     "operation_id": self.id,
                     "token": self.token,
@@ -110,7 +113,9 @@ class OdooopsOperation(models.Model):
                     "step": redact.masked(line.step, 64),
                     "stream": line.stream if line.stream in ("stdout", "stderr") else "stdout",
                     "at": line.at or fields.Datetime.now(),
-                    "text": redact.masked(line.text),
+                    "text": redact.masked(line.text)
+                    if line.seq < _LINES_KEPT
+                    else self.env._("[what follows is not kept]"),
                 }
         Log.create(list(values.values()))
 

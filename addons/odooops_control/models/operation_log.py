@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 
 _KEEP_DAYS = 180
+_BATCH = 20000
 
 
 class OdooopsOperationLog(models.Model):
@@ -20,7 +21,11 @@ class OdooopsOperationLog(models.Model):
 
     _seq_uniq = models.Constraint("UNIQUE (operation_id, token, seq)", "This line is recorded already.")
 
+    _created_idx = models.Index("(create_date)")
+
     @api.autovacuum
     def _gc_lines(self):
         limit = fields.Datetime.subtract(fields.Datetime.now(), days=_KEEP_DAYS)
-        self.sudo().search([("create_date", "<", limit)], limit=50000).unlink()
+        lines = self.sudo().search([("create_date", "<", limit)], order="id", limit=_BATCH)
+        lines.unlink()
+        return len(lines), len(lines) == _BATCH

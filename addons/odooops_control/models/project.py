@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.exceptions import AccessError, ValidationError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Domain
 
 from ..core import names, series
@@ -87,6 +87,15 @@ class OdooopsProject(models.Model):
                 ]
             )
         return projects
+
+    def write(self, vals):
+        """Keep the code while it is part of the names of databases."""
+        installed = self.sudo().with_context(active_test=False).environment_ids.filtered("database_uuid").project_id
+        if "code" in vals and any(project.code != vals["code"] for project in installed):
+            raise UserError(
+                self.env._("%s has an environment with a database: its code stays.", installed[:1].display_name)
+            )
+        return super().write(vals)
 
     @api.model
     def _find(self, code):

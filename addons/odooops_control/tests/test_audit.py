@@ -25,7 +25,9 @@ class TestAudit(OdooopsCase):
         deployment._approve(self.manager, PLAN_HASH, "looked")
         event = self._events("approval.approved")
         self.assertEqual((event.record_id, event.project_id), (deployment.id, self.project.id))
-        self.assertEqual(event.details, {"plan_hash": PLAN_HASH, "user": "ops_manager", "note": "looked"})
+        self.assertEqual(
+            event.details, {"plan_hash": PLAN_HASH, "user": "ops_manager", "note": "looked", "author_unknown": True}
+        )
         self.assertTrue(self._events("release.registered") and self._events("agent.enrolled"))
 
     def test_chain_holds(self):

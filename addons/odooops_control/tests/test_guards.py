@@ -10,6 +10,7 @@ from odoo.tools import mute_logger
 
 from ..core import protocol, redact
 from ..models import agent as agent_module
+from ..models import operation_agent
 from .common import DATABASE_UUID, OdooopsCase, fixture
 
 
@@ -195,3 +196,47 @@ class TestWatch(OdooopsCase):
             Agent._cron_watch()
         timer.assert_called_once()
         self.assertTrue(18 <= timer.call_args.args[0] <= 24, timer.call_args)
+
+
+@tagged("post_install", "-at_install")
+class TestKept(OdooopsCase):
+    """What is kept, for how long, and how it is read."""
+
+    def test_a_project_with_a_database_keeps_its_code(self):
+        self.project.code = "demo-2"
+        self.prod.database_uuid = DATABASE_UUID
+        with self.assertRaisesRegex(UserError, "its code stays"):
+            self.project.code = "demo"
+        self.project.write({"code": "demo-2", "name": "Another"})
+
+    def test_lines_of_one_attempt_are_capped(self):
+        self._register()
+        operation = self._lease()
+        lines = [
+            protocol.Line.from_json({"seq": seq, "text": f"line {seq}"})
+            for seq in (1, operation_agent._LINES_KEPT, operation_agent._LINES_KEPT + 1)
+        ]
+        operation._report_lines(lines)
+        self.assertEqual(operation.log_ids.sorted("seq").mapped("text"), ["line 1", "[what follows is not kept]"])
+
+    def test_old_steps_go(self):
+        self._register()
+        operation = self._lease()
+        operation._report_steps([protocol.Step.from_json({"seq": 1, "name": "pull_image", "state": "succeeded"})])
+        self.env.flush_all()
+        self.cr.execute("UPDATE odooops_operation_step SET create_date = now() - interval '2 years'")
+        self.env["odooops.operation.step"]._gc_steps()
+        self.assertFalse(operation.step_ids.exists())
+
+    def test_large_fields_are_read_when_asked_for(self):
+        for name in self.env.registry:
+            for field in self.env[name]._fields.values() if name.startswith("odooops.") else ():
+                if field.type == "json" and field.store:
+                    self.assertFalse(field.prefetch, field)
+
+    def test_every_page_says_what_to_do_when_it_is_empty(self):
+        actions = self.env["ir.actions.act_window"].search(
+            [("res_model", "=like", "odooops.%"), ("target", "!=", "new")]
+        )
+        self.assertGreater(len(actions), 10)
+        self.assertFalse(actions.filtered(lambda action: not action.help).mapped("name"))
