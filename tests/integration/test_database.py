@@ -45,9 +45,11 @@ def test_facts_where_there_is_little_to_read(make: Make, cluster: Cluster) -> No
     assert empty
     assert (empty.uuid, dict(empty.modules), empty.recorded_digest) == (None, {}, None)
     cluster.as_superuser(f"ALTER DATABASE {made.name} ALLOW_CONNECTIONS false")
-    closed = made.database.facts(made.name)
-    assert closed
-    assert (closed.allows_connections, closed.uuid) == (False, None)
+    with pytest.raises(Retryable, match="can't be entered"):  # as if it were empty, it would be installed over
+        made.database.facts(made.name)
+    identity = made.database.identity(made.name)
+    assert identity
+    assert identity.uuid is None
     assert made.database.facts("nothing_here") is None
     assert made.database.identity("nothing_here") is None
 
@@ -242,6 +244,12 @@ def test_a_swap_that_was_left_between_two_renames_is_ended(made: Made) -> None:
     assert made.as_app("SELECT to_regclass('half_done')") == [(None,)]
     with pytest.raises(Permanent, match="can't be swapped"):
         made.database.swap(live, "not_there__s1", "not_there__x1")
+
+
+def test_a_database_of_another_environments_is_not_marked(made: Made) -> None:
+    made.database.write_tag(made.name, UUID, 1)
+    with pytest.raises(Refused, match="another environment's"):
+        made.database.write_tag(made.name, UUID.replace("6", "7"), 2)
 
 
 def test_a_newer_token_stops_a_worker_that_came_back(made: Made) -> None:
