@@ -1,3 +1,5 @@
+import re
+
 from odoo import api, fields, models
 from odoo.exceptions import AccessError
 from odoo.tools import SQL
@@ -10,6 +12,7 @@ _LOCK = 0x0D00_0B5A
 _NOTED = "odooops_control.audit_head"
 _PENDING = "odooops.audit.pending"
 _BATCH = 1000
+_LONG_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _CHAINED = ("happened_at", "user_id", "action", "model", "record_id", "record_name", "project_id", "details")
 _READ = (*_CHAINED, "previous_hash", "hash")
 
@@ -51,7 +54,7 @@ class OdooopsAuditEvent(models.Model):
     def _compute_details_text(self):
         for event in self:
             event.details_text = ", ".join(
-                f"{name}: {' → '.join(map(str, value)) if isinstance(value, list) else value}"
+                f"{name.removesuffix('_id').replace('_', ' ')}: {_shown(value)}"
                 for name, value in (event.details or {}).items()
                 if value not in (None, "")
             )
@@ -175,3 +178,11 @@ class OdooopsAuditEvent(models.Model):
             "cut_off": cut_off,
             "head": self._head(),
         }
+
+
+def _shown(value):
+    """Return a detail as people read it: hashes by their beginning, a change with an arrow."""
+    if isinstance(value, list):
+        return " → ".join(_shown(one) for one in value)
+    text = str(value)
+    return _LONG_HASH.sub(lambda found: found[0][:12], text)
