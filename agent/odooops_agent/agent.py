@@ -47,7 +47,7 @@ class Agent:
         ports = real_ports(settings, passwords)
         leases = Leases(clock)
         host = HostFacts(ports)
-        watch = Watch(ports, self._journal, clock, leases.deploying)
+        self._watch = watch = Watch(ports, self._journal, clock, leases.deploying, host.gather)
         workshop = Workshop(ports, settings.droplet, passwords, self._journal, clock, leases)
         self._heartbeat = Heartbeat(
             control,
@@ -75,6 +75,8 @@ class Agent:
             signal.signal(number, lambda *_: self._on_signal())
         self._beating.start()
         self._reporting.start()
+        # A proxy that was made anew would keep what is recovered from its visitors.
+        self._watch.mend_proxy()
         # Before any lease: what an earlier process left must be safe first.
         self._worker.recover()
         self._watching.start()

@@ -13,7 +13,7 @@ from .protocol import HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseRe
 
 class ControlPlane(Protocol):
     def lease(self, request: LeaseRequest) -> LeaseResponse:
-        """Ask for work; at once, whether there is some or not."""
+        """Ask for work; at once, whether there is some or not. Raises UnreadableOperation."""
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse: ...
 

@@ -9,14 +9,24 @@ import requests
 
 from . import __version__
 from .agent_key import AgentKey
-from .errors import AgentError, LeaseLost, Permanent, Retryable, Unauthorized, UnknownOperation
+from .errors import (
+    AgentError,
+    LeaseLost,
+    Permanent,
+    Retryable,
+    Unauthorized,
+    UnknownOperation,
+    UnreadableOperation,
+)
 from .protocol import (
     BadMessage,
     ErrorResponse,
     HeartbeatRequest,
     HeartbeatResponse,
+    LeaseEnvelope,
     LeaseRequest,
     LeaseResponse,
+    OperationEnvelope,
     decode,
     encode,
 )
@@ -37,7 +47,14 @@ class HttpControlPlane:
         self._local = threading.local()
 
     def lease(self, request: LeaseRequest) -> LeaseResponse:
-        return self._read(self._post("lease", encode(request)), LeaseResponse)
+        content = self._post("lease", encode(request))
+        try:
+            return self._read(content, LeaseResponse)
+        except Permanent as error:
+            given = _envelope(content)
+            if given is None:
+                raise
+            raise UnreadableOperation(error.message, given.id, given.token) from None
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return self._read(self._post("heartbeat", encode(request)), HeartbeatResponse)
@@ -69,7 +86,7 @@ class HttpControlPlane:
             self._local.session.headers["User-Agent"] = f"odooops-agent/{__version__}"
             # ~/.netrc would replace the key.
             self._local.session.trust_env = False
-            self._local.session.verify = _ca_bundle()
+            self._local.session.verify = ca_bundle()
         session: requests.Session = self._local.session
         return session
 
@@ -80,7 +97,14 @@ class HttpControlPlane:
             raise Permanent(f"The control plane's answer can't be read: {error}", code="bad_message") from None
 
 
-def _ca_bundle() -> str | bool:
+def _envelope(content: bytes) -> OperationEnvelope | None:
+    try:
+        return decode(content[:BODY_LIMIT_BYTES], LeaseEnvelope).operation
+    except BadMessage:
+        return None
+
+
+def ca_bundle() -> str | bool:
     import os
 
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True

@@ -19,7 +19,7 @@ from psycopg2.sql import SQL
 
 from .commands import postgres as build
 from .database_inside import INSTALLED_MANIFEST, Inside, read_inside, read_uuid
-from .errors import LeaseLost, Permanent, Refused
+from .errors import LeaseLost, Permanent, Refused, Retryable
 from .facts import DatabaseFacts, Identity, Session
 from .postgres import POLL_SECONDS, NotEntered, Postgres, first_line, locked, one, row, rows, server, transaction
 
@@ -54,9 +54,10 @@ class PostgresDatabase:
         try:
             with self._postgres.reader(name) as cursor:
                 return _facts(cursor, name, read_inside(cursor))
-        except NotEntered:  # absent, closed, or PostgreSQL is away: which of them is told from outside
-            with self._postgres.cursor() as cursor:
-                return _facts(cursor, name, Inside())
+        except NotEntered as error:  # absent, closed, full, or PostgreSQL is away: told from outside
+            if self.exists(name):  # as if empty it would be installed over
+                raise Retryable(f"The database {name} is there and can't be entered: {error.message}") from error
+            return None
 
     def exists(self, name: str) -> bool:
         """Tell whether there is such a database."""
@@ -134,6 +135,11 @@ class PostgresDatabase:
         with self._postgres.cursor() as cursor, locked(cursor, name):
             text = _comment(cursor, name)
             tag = build.owner_tag(text)
+            if tag and tag.environment_uuid != environment_uuid:
+                raise Refused(
+                    f"The database {name} is marked as another environment's; point this one at its own database.",
+                    code="identity_mismatch",
+                )
             if tag and tag.token > token:
                 raise LeaseLost(
                     f"{name} carries the newer token {tag.token}; another worker owns it, so nothing was touched."

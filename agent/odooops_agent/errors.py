@@ -44,6 +44,17 @@ class Cancelled(AgentError):
     code = "cancelled"
 
 
+class UnreadableOperation(AgentError):
+    """The control plane leased an operation that this agent can't read: it can only be refused."""
+
+    code = "bad_message"
+
+    def __init__(self, message: str, operation_id: int, token: int) -> None:
+        super().__init__(message)
+        self.operation_id = operation_id
+        self.token = token
+
+
 class Unauthorized(AgentError):
     """The control plane does not accept this agent's key: enrol the droplet again, or renew its key."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from .errors import AgentError, Cancelled, LeaseLost, Permanent, Retryable
@@ -18,7 +18,7 @@ from .plans.checks import check_token
 from .plans.model import Plan, Step
 from .plans.recover import is_committed, remaining
 from .protocol import StepState
-from .steps import HANDLERS, Context
+from .steps import HANDLERS, Context, Handler
 
 _logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -64,7 +64,8 @@ class Executor:
         point: Callable[[str], None] = lambda name: None,
     ) -> None:
         """`point` is called before and after every act and every record; tests stop the process there."""
-        self._context = context
+        self._obeying = True  # until the way back or the point of no return: from there nothing is called off
+        self._context = replace(context, cancelled=self._called_off)
         self._journal = journal
         self._output = output
         self._orders = orders
@@ -118,8 +119,9 @@ class Executor:
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 whatever it was, the environment has to be brought to safety
+            committed = self._is_committed(plan)
             failure = self._explain(error)
-            if self._is_committed(plan):
+            if committed:
                 return Ending(failure, step.name, committed=True)
             return self._take_back(plan, failure, step.name)
         return Ending(committed=True)
@@ -136,7 +138,7 @@ class Executor:
         self._point(f"before:{step.name}")
         try:
             act = HANDLERS[step.name]
-            detail = self._patiently(lambda: act(self._context, step.arguments), _patience(step, committed))
+            detail = self._patiently(lambda: self._act(act, step, look_first=committed), _patience(step, committed))
         except Exception as error:
             self._point(f"failed:{step.name}")
             failure = self._explain(error)
@@ -149,9 +151,16 @@ class Executor:
         self._end_step(seq, "succeeded", detail or "")
         self._point(f"after:{step.name}")
 
+    def _act(self, act: Handler, step: Step, *, look_first: bool) -> str | None:
+        """Act, once it is known that nobody with a newer token has been there since."""
+        if look_first:
+            self._look_for_newer_token()
+        return act(self._context, step.arguments)
+
     # -- back
 
     def _take_back(self, plan: Plan, error: AgentError, failed_step: str) -> Ending:
+        self._obeying = False
         cause = {"code": error.code, "message": error.message, "step": failed_step, "log_tail": list(error.log_tail)}
         self._journal.set_cause(self._id, cause)
         places = self._journal.places(self._id)
@@ -173,7 +182,7 @@ class Executor:
             self._output.begin_step(step.undo)
             handler = HANDLERS[step.undo]
             self._point(f"before:{step.undo}")
-            detail = self._patiently(lambda: handler(self._context, step.arguments), BACKWARD_PATIENCE_SECONDS) or ""
+            detail = self._patiently(lambda: self._act(handler, step, look_first=True), BACKWARD_PATIENCE_SECONDS) or ""
             self._point(f"acted:{step.undo}")
         self._end_step(seq, "undone", detail)
         self._point(f"after:{step.undo or step.name}")
@@ -198,28 +207,32 @@ class Executor:
     def _check_orders(self) -> None:
         if self._orders.lost(self._id):
             raise LeaseLost("The lease was given on; the deployment stops where it is.")
-        if self._orders.cancelled(self._id):
+        if self._called_off():
             raise Cancelled("The deployment was called off.")
+
+    def _called_off(self) -> bool:
+        return self._obeying and self._orders.cancelled(self._id)
 
     def _check_token(self, patience_seconds: float) -> None:
         """Look for a newer token on what the operation touches: a lock alone excludes nobody."""
+        self._patiently(self._look_for_newer_token, patience_seconds)
+
+    def _look_for_newer_token(self) -> None:
         context = self._context
-
-        def look() -> None:
-            tokens = [one.token for one in context.ports.runtime.containers(context.key)]
-            identity = context.ports.database.identity(context.names.database)
-            if identity and identity.tag:
-                tokens.append(identity.tag.token)
-            check_token(context.key, context.operation.token, tokens)
-
-        self._patiently(look, patience_seconds)
+        tokens = [one.token for one in context.ports.runtime.containers(context.key)]
+        identity = context.ports.database.identity(context.names.database)
+        if identity and identity.tag:
+            tokens.append(identity.tag.token)
+        check_token(context.key, context.operation.token, tokens)
 
     def _ended(self) -> set[int]:
         places = self._journal.places(self._id)
         return set(places.get("succeeded", {}))
 
     def _is_committed(self, plan: Plan) -> bool:
-        return is_committed(plan, self._ended())
+        committed = is_committed(plan, self._ended())
+        self._obeying = self._obeying and not committed
+        return committed
 
     def _end_step(self, seq: int, state: StepState, detail: str) -> None:
         self._output.flush()
@@ -233,7 +246,7 @@ class Executor:
             error = Permanent(
                 f"The agent failed in a way it does not know ({type(error).__name__}: {error}).", code="internal"
             )
-        elif not isinstance(error, Cancelled) and self._orders.cancelled(self._id):
+        elif not isinstance(error, Cancelled) and self._called_off():
             error = Cancelled("The deployment was called off.")
         if not error.log_tail:
             error.log_tail = tuple(self._output.tail)

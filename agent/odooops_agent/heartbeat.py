@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
+from msgspec import structs
+
 from . import __version__
 from .clock import Clock
 from .control_plane import ControlPlane
@@ -91,7 +93,7 @@ class Heartbeat:
             at=self._clock.now(),
             operations=self._leases.worked_on(steps),
             tokens=self._journal.tokens(),
-            host=self._host(),
+            host=structs.replace(self._host(), clock_offset_seconds=self.offset_seconds),
             environments=self._environments(),
             sealing_public_key=self._sealing_public_key,
         )
@@ -100,11 +102,11 @@ class Heartbeat:
         self.poll_seconds = response.poll_seconds
         if response.now is not None:
             self.offset_seconds = round((response.now - datetime.now(UTC)).total_seconds(), 1)
-        if response.key:
-            self._renew_key(response.key)
         asked = {one.id: one.token for one in request.operations}
         if self._leases.obey(response.operations, asked):
             self._on_lost()
+        if response.key:  # last: a key that can't be kept must not cost the orders
+            self._renew_key(response.key)
 
 
 class HostFacts:
@@ -114,22 +116,26 @@ class HostFacts:
         self._ports = ports
         self._versions: tuple[str | None, str | None, str | None] = (None, None, None)
         self._asked = 0
-        self.offset_seconds: float | None = None
+        self._known = Host()
 
     def __call__(self) -> Host:
+        """Return what was known last, at once: a part that hangs must not silence the heartbeat."""
+        return self._known
+
+    def gather(self) -> None:
+        """Ask every part."""
         if self._asked % VERSIONS_EVERY == 0 or None in self._versions:
             parts = (self._ports.runtime, self._ports.database, self._ports.proxy)
             self._versions = (_try(parts[0].version), _try(parts[1].version), _try(parts[2].version))
         self._asked += 1
         docker, postgresql, caddy = self._versions
-        return Host(
+        self._known = Host(
             disk_free_bytes=_try(lambda: self._ports.filestore.free_bytes("a/a")),
             disk_total_bytes=_try(self._ports.filestore.total_bytes),
             load_1m=round(os.getloadavg()[0], 2),
             docker=docker,
             postgresql=postgresql,
             caddy=caddy,
-            clock_offset_seconds=self.offset_seconds,
         )
 
 

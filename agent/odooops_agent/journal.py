@@ -50,6 +50,7 @@ CREATE TABLE IF NOT EXISTS step (
     operation_id INTEGER NOT NULL, seq INTEGER NOT NULL, place INTEGER, name TEXT NOT NULL, state TEXT NOT NULL,
     started_at TEXT, finished_at TEXT, detail TEXT NOT NULL DEFAULT '', PRIMARY KEY (operation_id, seq)
 );
+CREATE TABLE IF NOT EXISTS log (operation_id INTEGER PRIMARY KEY, highest INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS token (environment TEXT PRIMARY KEY, highest INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS environment (key TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
@@ -80,6 +81,11 @@ class Report:
     operation_id: int
     kind: ReportKind
     body: bytes
+
+    @property
+    def token(self) -> int:
+        """Of the lease under which it was written."""
+        return int(msgspec.json.decode(self.body)["token"])
 
 
 class Journal:
@@ -149,6 +155,12 @@ class Journal:
                 "UPDATE operation SET state = 'ended', finish = ?, suspended = 0 WHERE id = ?", (body, operation_id)
             )
             self._put(sql, operation_id, "finish", body)
+        self._announce()
+
+    def refuse(self, finish: FinishRequest[Any]) -> None:
+        """Put in the outbox the outcome of an operation that was never taken on."""
+        with self._transaction() as sql:
+            self._put(sql, finish.operation_id, "finish", encode(finish))
         self._announce()
 
     def forget(self, operation_id: int) -> None:
@@ -254,7 +266,14 @@ class Journal:
                 request = LogsRequest(operation_id=operation_id, token=token, lines=part)
                 self._put(sql, operation_id, "logs", encode(request))
                 queued += 1
+            if lines:
+                sql.execute("INSERT OR REPLACE INTO log VALUES (?, ?)", (operation_id, lines[-1].seq))
         self._announce()
+
+    def last_line(self, operation_id: int) -> int:
+        """Return the number of the last line of output: the control plane takes none of them twice."""
+        row = self._one("SELECT highest FROM log WHERE operation_id = ?", (operation_id,))
+        return int(row[0]) if row else 0
 
     def next_report(self) -> Report | None:
         row = self._one("SELECT id, operation_id, kind, body FROM outbox ORDER BY id LIMIT 1")
@@ -276,10 +295,9 @@ class Journal:
     def discard_reports(self, refused: Report) -> int:
         """Drop all that the control plane will never take, as it refused one of the same lease; return how many."""
         with self._transaction() as sql:
-            token = msgspec.json.decode(refused.body)["token"]
             return sql.execute(
                 "DELETE FROM outbox WHERE operation_id = ? AND json_extract(CAST(body AS TEXT), '$.token') = ?",
-                (refused.operation_id, token),
+                (refused.operation_id, refused.token),
             ).rowcount
 
     def compact(self) -> None:
@@ -288,6 +306,8 @@ class Journal:
             reported = "state = 'ended' AND id NOT IN (SELECT operation_id FROM outbox)"
             newest = f"SELECT id FROM operation ORDER BY id DESC LIMIT {KEPT_OPERATIONS}"  # noqa: S608 constants
             sql.execute(f"DELETE FROM operation WHERE {reported} AND id NOT IN ({newest})")  # noqa: S608 constants
+            newest_logs = f"SELECT operation_id FROM log ORDER BY operation_id DESC LIMIT {KEPT_OPERATIONS}"  # noqa: S608
+            sql.execute(f"DELETE FROM log WHERE operation_id NOT IN ({newest_logs})")  # noqa: S608 constants
             sql.execute(f"UPDATE operation SET plan = NULL WHERE {reported}")  # noqa: S608 constants
             sql.execute("DELETE FROM step WHERE operation_id NOT IN (SELECT id FROM operation WHERE state != 'ended')")
         with self._lock:

@@ -74,11 +74,12 @@ class Leases:
                     lease.renewed_at = self._clock.monotonic()
         return lost
 
-    def lose(self, operation_id: int) -> None:
-        """Note that a report was refused for its stale token."""
+    def lose(self, operation_id: int, token: int) -> None:
+        """Note that a report under `token` was refused as stale; a lease renewed meanwhile has another one."""
         with self._lock:
-            if operation_id in self._leases:
-                self._leases[operation_id].lost = True
+            lease = self._leases.get(operation_id)
+            if lease is not None and lease.token == token:
+                lease.lost = True
 
     def cancelled(self, operation_id: int) -> bool:
         with self._lock:

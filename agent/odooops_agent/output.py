@@ -27,7 +27,7 @@ class Output:
         self._redactor = redactor
         self._lock = threading.Lock()
         self._lines: list[LogLine] = []
-        self._seq = 0
+        self._seq = journal.last_line(operation_id)
         self._since = clock.monotonic()
         self.step = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)

@@ -55,7 +55,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Mail(Struct, frozen=True, kw_only=True):
     host: str
     port: int = 25
-    encryption: Literal["none", "starttls"] = "none"
+    encryption: Literal["none", "starttls", "ssl"] = "none"
     from_filter: str | None = None
 
 
@@ -124,6 +124,19 @@ class LeaseResponse(Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     operation: Operation | None = None
     poll_seconds: float = 15
+
+
+class OperationEnvelope(Struct, frozen=True, kw_only=True):
+    """What has to be known of an operation to refuse it."""
+
+    id: int
+    token: int
+
+
+class LeaseEnvelope(Struct, frozen=True, kw_only=True):
+    """A lease's answer whose operation may be one that this agent can't read."""
+
+    operation: OperationEnvelope | None = None
 
 
 class WorkedOn(Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ class Reporter:
         self,
         journal: Journal,
         control: ControlPlane,
-        on_stale: Callable[[int], None],
+        on_stale: Callable[[int, int], None],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._journal = journal
@@ -53,7 +53,7 @@ class Reporter:
             _logger.warning("%s Reports wait in the journal.", error.message)
             return False
         except LeaseLost:
-            self._on_stale(report.operation_id)
+            self._on_stale(report.operation_id, report.token)
             self._journal.discard_reports(report)
         except UnknownOperation as error:
             count = self._journal.discard_reports(report)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import websocket
 
 from .agent_key import AgentKey
-from .errors import AgentError
+from .control_plane_http import ca_bundle
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +32,12 @@ def websocket_url(url: str) -> str:
     parts = urlsplit(url)
     scheme = {"https": "wss", "http": "ws"}[parts.scheme]
     return urlunsplit((scheme, parts.netloc, "/websocket", "", ""))
+
+
+def _trusted() -> dict[str, str]:
+    """Return the same certificates that the requests trust."""
+    bundle = ca_bundle()
+    return {"ca_certs": bundle} if isinstance(bundle, str) else {}
 
 
 class WakeUp(threading.Thread):
@@ -55,7 +61,7 @@ class WakeUp(threading.Thread):
             try:
                 self._listen()
                 pause = FIRST_PAUSE_SECONDS
-            except (OSError, ValueError, websocket.WebSocketException, AgentError) as error:
+            except Exception as error:  # noqa: BLE001 whatever it was, the thread has to live and polling goes on
                 _logger.info(
                     "The bus of the control plane is away (%s); the agent polls meanwhile.", type(error).__name__
                 )
@@ -73,7 +79,7 @@ class WakeUp(threading.Thread):
 
     def _listen(self) -> None:
         self._socket = websocket.create_connection(
-            self._url, origin=self._origin, timeout=CONNECT_SECONDS, enable_multithread=True
+            self._url, origin=self._origin, timeout=CONNECT_SECONDS, enable_multithread=True, sslopt=_trusted()
         )
         try:
             channel = f"odooops_agent:{self._key.current.reveal()}"

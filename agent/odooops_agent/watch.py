@@ -21,11 +21,20 @@ HEALTH_SECONDS = 20.0
 class Watch:
     """`look` checks every environment the agent has deployed; the heartbeat carries what it saw."""
 
-    def __init__(self, ports: Ports, journal: Journal, clock: Clock, deploying: Callable[[], set[str]]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        journal: Journal,
+        clock: Clock,
+        deploying: Callable[[], set[str]],
+        gather: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`gather` asks for the facts of the host that the heartbeat carries."""
         self._ports = ports
         self._journal = journal
         self._clock = clock
         self._deploying = deploying
+        self._gather = gather
         self._lock = threading.Lock()
         self._seen: dict[str, tuple[int, EnvironmentReport]] = {}
 
@@ -37,7 +46,8 @@ class Watch:
 
     def look(self) -> float:
         """Check all environments once; return the seconds until the next time."""
-        self._mend_proxy()
+        self._gather()
+        self.mend_proxy()
         for key, known in self._journal.environments().items():
             token = self._journal.tokens().get(key, 0)
             self._note(token, self._check(key, known))
@@ -55,7 +65,8 @@ class Watch:
             if report is not None:
                 self._seen[report.key] = (token, report)
 
-    def _mend_proxy(self) -> None:
+    def mend_proxy(self) -> None:
+        """Give the proxy back what it has lost; that it is away is no failure."""
         try:
             self._ports.runtime.reconnect_proxy()
             self._ports.proxy.restore_routes()

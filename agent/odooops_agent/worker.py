@@ -10,12 +10,12 @@ from collections.abc import Callable
 from .background import Repeating
 from .clock import Clock
 from .control_plane import ControlPlane
-from .errors import AgentError, LeaseLost, Retryable
+from .errors import AgentError, LeaseLost, Retryable, UnreadableOperation
 from .heartbeat import CAPABILITIES, Heartbeat, agent_info
 from .journal import Entry, Journal
 from .leases import Leases
 from .operations import Workshop
-from .protocol import LeaseRequest, Operation
+from .protocol import FailedResult, Failure, FinishRequest, LeaseRequest, Operation
 
 _logger = logging.getLogger(__name__)
 
@@ -90,12 +90,31 @@ class Worker:
 
     def _lease(self) -> bool:
         request = LeaseRequest(agent=self._agent, kinds=CAPABILITIES, tokens=self._journal.tokens())
-        response = self._control.lease(request)
+        try:
+            response = self._control.lease(request)
+        except UnreadableOperation as error:
+            self._refuse(error)
+            return False
         self._heartbeat.poll_seconds = response.poll_seconds
         if response.operation is None:
             return False
         self._start(response.operation)
         return True
+
+    def _refuse(self, error: UnreadableOperation) -> None:
+        """Report as failed what can't be read; silent, the control plane would give it out for ever."""
+        _logger.warning("operation %s is refused: %s", error.operation_id, error.message)
+        if self._journal.get(error.operation_id) is not None:
+            return  # under way or ended here, and read in a better day
+        finish = FinishRequest(
+            operation_id=error.operation_id,
+            token=error.token,
+            outcome="failed",
+            finished_at=self._clock.now(),
+            error=Failure(code=error.code, step="lease", message=error.message),
+            result=FailedResult(reverted=True, digest=None, database_uuid=None, held_seconds=0.0, health="unknown"),
+        )
+        self._journal.refuse(finish)
 
     def _start(self, operation: Operation) -> None:
         """Run a leased operation, or carry on with what the journal knows of it."""

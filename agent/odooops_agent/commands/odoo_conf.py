@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Refused
 from ..facts import ImageManifest
-from ..names import DATA_DIR, DATABASE, HOST, require
+from ..names import DATA_DIR, DATABASE, HOST, ROLE, require
 from ..plans.hashing import sha256_of
 from ..protocol import Environment, Mail
 from ..secrets import Secret
@@ -115,7 +115,7 @@ def _database(environment: Environment, cluster: Cluster, user: str) -> dict[str
         "db_host": cluster.host,
         "db_port": str(cluster.port),
         "db_sslmode": cluster.sslmode,
-        "db_user": require(DATABASE, user, "database role"),
+        "db_user": require(ROLE, user, "database role"),
         "db_name": name,
         "dbfilter": f"^{re.escape(name)}$",
         "db_maxconn": str(shares.web),
@@ -154,6 +154,12 @@ def _mail(environment: Environment) -> dict[str, str]:
     """Only production may reach a mail server; every other tier gets an address that nobody has."""
     mail = environment.mail if environment.tier == "production" else None
     mail = mail or Mail(host=NO_MAIL_HOST)
+    if mail.encryption == "ssl":  # odoo.conf knows STARTTLS alone, and without it mail would go in the clear
+        raise Refused(
+            f"{environment.key}'s mail server {mail.host} is to be spoken to over TLS from the first byte, which "
+            "odoo.conf can't say: choose STARTTLS (mostly port 587).",
+            code="bad_config",
+        )
     return {
         "smtp_server": require(HOST, mail.host, "mail server's name"),
         "smtp_port": str(mail.port),

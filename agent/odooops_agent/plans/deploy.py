@@ -24,7 +24,7 @@ from .modules import BY_HASH, ModulePlan, loaded_modules, plan_modules
 
 START_SECONDS = 180
 WARM_SECONDS = 120
-HELD_WARM_SECONDS = 60  # by then visitors see the maintenance page anyway
+HELD_WARM_SECONDS = START_SECONDS  # it loads its registry within this time as well
 # Done before the plan can be made: the image's manifest is one of its facts.
 PRELUDE = ("pull_image", "check_plan")
 

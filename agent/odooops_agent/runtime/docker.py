@@ -210,7 +210,9 @@ class DockerRuntime:
                 self._api.start(spec.name)
                 return self._to_its_end(spec.name, output, timeout_seconds, on_line, cancelled)
             finally:
-                self._remove(spec.name)
+                # What happened matters more than a container that is left: the next deployment removes it.
+                with suppress(DockerException, requests.exceptions.RequestException):
+                    self._remove(spec.name)
 
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
         """Run argv inside a running container; 124 when it was ended for taking too long."""
@@ -233,7 +235,8 @@ class DockerRuntime:
             follow(output, on_line, timeout_seconds, cancelled)
             return int(self._api.wait(name)["StatusCode"])
         except AgentError:
-            self._api.stop(name, timeout=STOP_GRACE_SECONDS)
+            with suppress(DockerException, requests.exceptions.RequestException):
+                self._api.stop(name, timeout=STOP_GRACE_SECONDS)
             raise
         except (DockerException, requests.exceptions.RequestException) as error:
             # Not to be tried again: what it had done by then is done.

@@ -13,6 +13,7 @@ from ..facts import Addon, ImageManifest
 
 PATH = "/etc/odooops/manifest.json"
 SCHEMA = 1
+OWNER = 10019  # of every container's processes; an image does not choose whose files it may touch
 BYTES_MAX = 32 * 1024 * 1024
 
 
@@ -39,6 +40,12 @@ def parse(text: bytes, image: str) -> ImageManifest:
         if value.get("schema") != SCHEMA:
             raise Permanent(
                 f"{image} has a manifest of schema {value.get('schema')}; update the agent.", code="no_manifest"
+            )
+        if (value["uid"], value["gid"]) != (OWNER, OWNER):
+            raise Permanent(
+                f"{image} wants to run as {value['uid']}:{value['gid']} instead of {OWNER}:{OWNER}; "
+                "build it with the Dockerfile in docker/odoo.",
+                code="wrong_user",
             )
         return ImageManifest(
             series=str(value["series"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..commands.containers import spec_from
 from ..errors import Permanent
+from ..facts import Identity
 from .context import Arguments, Context
 
 VERDICT = re.compile(r"^ODOOOPS_VERDICT (\{.*\})\s*$")
@@ -20,19 +21,41 @@ def claim_database(ctx: Context, args: Arguments) -> str | None:
 
 
 def create_database(ctx: Context, args: Arguments) -> str | None:
+    """Make the database; one that stands there unmarked or marked by others is not the agent's to take."""
+    identity = ctx.ports.database.identity(args["database"])
+    _refuse_foreign(ctx, args["database"], identity)
+    if identity is None:
+        ctx.keep("created_database", True)
+    elif identity.tag is None and not ctx.result("created_database"):
+        raise Permanent(
+            f"A database {args['database']} has appeared that nobody marked: rename it, or the environment's.",
+            code="identity_mismatch",
+        )
     ctx.ports.database.create(args["database"], args["app"])
     ctx.ports.database.write_tag(args["database"], ctx.operation.environment.uuid, args["token"])
     return None
 
 
 def drop_database(ctx: Context, args: Arguments) -> str | None:
-    """Remove what a failed first installation left; never a database that is not this environment's."""
+    """Remove what a failed first installation left; never a database that this operation did not make or mark."""
     identity = ctx.ports.database.identity(args["database"])
-    if identity and identity.tag and identity.tag.environment_uuid != ctx.operation.environment.uuid:
-        raise Permanent(f"The database {args['database']} has become another environment's: leave it alone.")
+    _refuse_foreign(ctx, args["database"], identity)
+    if identity and not _of_this_operation(ctx, identity, args["token"]):
+        return f"{args['database']} is not of this deployment and stays"
     ctx.ports.database.drop(args["database"])
     ctx.ports.filestore.drop(ctx.key, args["database"])
     return None
+
+
+def _refuse_foreign(ctx: Context, database: str, identity: Identity | None) -> None:
+    if identity and identity.tag and identity.tag.environment_uuid != ctx.operation.environment.uuid:
+        raise Permanent(f"The database {database} is another environment's: leave it alone.", code="identity_mismatch")
+
+
+def _of_this_operation(ctx: Context, identity: Identity, token: int) -> bool:
+    if identity.tag:
+        return identity.tag.token == token
+    return identity.uuid is None and bool(ctx.result("created_database"))
 
 
 def fence_database(ctx: Context, args: Arguments) -> str | None:
@@ -77,7 +100,9 @@ def drop_filestore_snapshot(ctx: Context, args: Arguments) -> str | None:
 
 
 def update_modules(ctx: Context, args: Arguments) -> str | None:
-    """Run `-u` and its verdict in a one-off container."""
+    """Run `-u` and its verdict in a one-off container; without the copy there would be no way back."""
+    if "snapshot" in args and not ctx.ports.database.exists(args["snapshot"]):
+        raise Permanent(f"The snapshot {args['snapshot']} is gone, so nothing was updated.", code="no_snapshot")
     started = ctx.clock.monotonic()
     lines = _VerdictLines(ctx)
     spec = spec_from(args["spec"])

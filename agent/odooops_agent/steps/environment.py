@@ -14,6 +14,8 @@ from .context import Arguments, Context
 POLL_SECONDS = 0.25
 # Nobody is being answered any more: only the websocket process would keep it waiting.
 DRAINED_STOP_SECONDS = 2
+# Visitors wait for it, yet what Odoo still writes after an answer (sessions, attachments) has to come to its end.
+HELD_STOP_SECONDS = 5
 ASK_SECONDS = 15
 
 
@@ -131,8 +133,8 @@ def start_cron(ctx: Context, args: Arguments) -> str | None:
 
 
 def stop_workers(ctx: Context, args: Arguments) -> str | None:
-    """Stop the old web container: at once when nobody is being answered, as visitors are waiting."""
-    seconds = WEB_STOP_SECONDS if ctx.result("undrained") else 0
+    """Stop the old web container: soon when nobody is being answered, as visitors are waiting."""
+    seconds = WEB_STOP_SECONDS if ctx.result("undrained") else HELD_STOP_SECONDS
     for name in args["names"]:
         ctx.ports.runtime.stop(name, seconds)
     return None

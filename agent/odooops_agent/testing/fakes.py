@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import Cancelled as CancelledError
-from ..errors import Permanent
+from ..errors import Permanent, Refused, Retryable
 from ..facts import (
     Container,
     DatabaseFacts,
@@ -244,6 +244,8 @@ class FakeCluster:
         one = self._world.databases.get(name)
         if one is None:
             return None
+        if not one.allows_connections:
+            raise Retryable(f"The database {name} is there and can't be entered.")
         return DatabaseFacts(
             name=name,
             owner=one.owner,
@@ -281,7 +283,10 @@ class FakeCluster:
 
     def write_tag(self, name: str, environment_uuid: str, token: int) -> None:
         self._world.call("database.write_tag")
-        self._get(name).tag = OwnerTag(environment_uuid, token)
+        found = self._get(name)
+        if found.tag and found.tag.environment_uuid != environment_uuid:
+            raise Refused(f"The database {name} is marked as another environment's.", code="identity_mismatch")
+        found.tag = OwnerTag(environment_uuid, token)
 
     def sessions(self, name: str) -> tuple[Session, ...]:
         self._world.call("database.sessions")

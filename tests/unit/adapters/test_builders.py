@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -194,3 +195,11 @@ def test_what_a_stream_raises_reaches_who_waits_for_it() -> None:
 def test_a_broken_manifest_says_which_image(broken: bytes) -> None:
     with pytest.raises(Permanent, match=re.escape("demo@sha256:1")):
         manifest.parse(broken, "demo@sha256:1")
+
+
+def test_an_image_does_not_choose_its_user() -> None:
+    text = {"schema": 1, "series": "19.0", "commit_sha": "b" * 40, "addons_paths": [], "addons": {}}
+    assert manifest.parse(json.dumps({**text, "uid": 10019, "gid": 10019}).encode(), "demo").uid == 10019
+    for uid, gid in ((0, 10019), (10019, 0), (1000, 1000)):
+        with pytest.raises(Permanent, match="instead of 10019:10019"):
+            manifest.parse(json.dumps({**text, "uid": uid, "gid": gid}).encode(), "demo")

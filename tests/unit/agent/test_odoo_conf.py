@@ -260,3 +260,9 @@ def test_a_specification_survives_the_journal():
 def test_an_environment_s_key_is_a_plain_name(key):
     with pytest.raises(Refused):
         Names("odooops", key, "demo_prod", 1).slug  # noqa: B018
+
+
+def test_mail_over_tls_from_the_first_byte_is_read_and_refused_in_words():
+    with pytest.raises(Refused, match="choose STARTTLS"):
+        config(mail={"host": "smtp.example.com", "port": 465, "encryption": "ssl"})
+    assert options(tier="staging", mail={"host": "smtp.example.com", "port": 465, "encryption": "ssl"})

@@ -155,3 +155,22 @@ def test_a_quiet_connection_that_answers_pings_is_kept(connect):
 )
 def test_the_bus_stands_beside_the_pages(url, expected):
     assert websocket_url(url) == expected
+
+
+def test_nothing_that_is_raised_ends_the_thread(connect):
+    plays, _ = connect
+    plays += [UnicodeError("label too long"), RuntimeError("no idea"), FakeSocket([notification("odooops_wake")])]
+    wakes = []
+    thread = start(wakes)
+    wait_for(lambda: len(wakes) >= 2)
+    thread.stop()
+
+
+def test_the_bus_trusts_the_same_certificates_as_the_requests(connect, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/own.pem")
+    plays, asked = connect
+    plays.append(FakeSocket([]))
+    thread = start([])
+    wait_for(lambda: asked)
+    thread.stop()
+    assert asked[0][1]["sslopt"] == {"ca_certs": "/etc/ssl/own.pem"}

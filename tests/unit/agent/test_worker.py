@@ -2,14 +2,18 @@
 
 import threading
 import time
+from unittest.mock import Mock
 
+import msgspec
 import pytest
+from odooops_agent.agent import Agent
 from odooops_agent.clock import SystemClock
-from odooops_agent.errors import LeaseLost, Retryable
+from odooops_agent.errors import LeaseLost, Retryable, UnreadableOperation
 from odooops_agent.heartbeat import Heartbeat, HostFacts
 from odooops_agent.journal import Journal
 from odooops_agent.leases import Leases
 from odooops_agent.operations import Workshop
+from odooops_agent.output import Output
 from odooops_agent.protocol import Ordered
 from odooops_agent.reporter import Reporter
 from odooops_agent.testing.control import FakeControlPlane
@@ -36,8 +40,9 @@ class RunningAgent:
         self.renewed = []
         self.lost = threading.Event()
         self.watch = Watch(ports, droplet.journal, self.clock, self.leases.deploying)
+        self.host = HostFacts(ports)
         self.heartbeat = Heartbeat(
-            control, droplet.journal, self.leases, self.clock, HostFacts(ports), self.watch.reports,
+            control, droplet.journal, self.leases, self.clock, self.host, self.watch.reports,
             self.renewed.append, self.lost.set, "public",
         )  # fmt: skip
         self.reporter = Reporter(droplet.journal, control, self.leases.lose, jitter=lambda: 0.5)
@@ -311,6 +316,7 @@ def test_the_heartbeat_says_what_is_worked_on_and_how_all_is(agent, control):
     reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
     agent.worker.work()
     assert reached.wait(10)
+    agent.host.gather()
     agent.heartbeat.beat()
     beat = control.heartbeats[-1]
     assert [(one.id, one.token, one.step) for one in beat.operations] == [
@@ -455,3 +461,95 @@ def test_the_journal_survives_what_two_threads_do_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert all(len(journal.places(one.id)["succeeded"]) == 20 for one in operations)
+
+
+def test_a_report_of_the_old_token_leaves_the_new_lease_alone(agent, control):
+    operation = deployment(agent)
+    assert agent.leases.take(operation)
+    agent.leases.lose(operation.id, operation.token - 1)
+    assert not agent.leases.lost(operation.id)
+    agent.leases.lose(operation.id, operation.token)
+    assert agent.leases.lost(operation.id)
+
+
+def test_a_key_that_cant_be_kept_costs_no_order(agent, control):
+    def full(key):
+        raise OSError("No space left on device")
+
+    operation = deployment(agent)
+    agent.leases.take(operation)
+    control.key = "odooops_agent_2_x"
+    agent.heartbeat._renew_key = full
+    with pytest.raises(OSError, match="space"):
+        agent.heartbeat.beat()
+    assert agent.leases.lost(operation.id), "the control plane knows of no such lease, and that was obeyed"
+
+
+def test_an_operation_that_cant_be_read_is_refused_and_the_next_one_taken(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    lease, unreadable = control.lease, [UnreadableOperation("`str`, got `null` at `$.operation.url`", 900, 7)]
+
+    def poisoned(request):
+        if unreadable:
+            control._leased[900] = msgspec.structs.replace(operation, id=900, token=7)
+            raise unreadable.pop()
+        return lease(request)
+
+    control.lease = poisoned
+    agent.round()
+    agent.round()
+    assert control.outcomes() == {900: "failed", operation.id: "succeeded"}
+    refusal = next(body for kind, body in control.reports if kind == "finish" and body["operation_id"] == 900)
+    assert (refusal["error"]["code"], refusal["token"]) == ("bad_message", 7)
+    assert "$.operation.url" in refusal["error"]["message"]
+
+
+def test_lines_of_a_recovery_have_numbers_of_their_own(agent):
+    droplet = agent.droplet
+    operation = droplet.deployment(4)
+
+    def before_call(call):
+        if call == "database.swap":
+            raise Killed(call)
+
+    droplet.world.before_call = before_call
+    with pytest.raises(Killed):
+        droplet.workshop.take_on(operation)
+    before = droplet.journal.last_line(operation.id)
+    assert before > 0
+    forget_reports(droplet)
+    droplet.world.before_call = lambda call: None
+    droplet.orders.called_off.clear()
+    droplet.restart()
+    again = Output(droplet.journal, operation.id, droplet.world, droplet.workshop.passwords.redactor)
+    again.writer("agent")("and more")
+    again.flush()
+    assert droplet.journal.last_line(operation.id) > before
+    droplet.journal.forget(operation.id)
+    droplet.journal.compact()
+    assert droplet.journal.last_line(operation.id) > before, "a new try of the same operation goes on counting"
+
+
+def test_the_heartbeat_asks_no_part_and_tells_the_clock_s_offset(agent, control):
+    agent.host.gather()
+    agent.droplet.world.calls.clear()
+    agent.heartbeat.beat()
+    agent.heartbeat.beat()
+    assert [call for call in agent.droplet.world.calls if call.startswith(("runtime.", "proxy.", "filestore."))] == []
+    told = control.heartbeats[-1].host
+    assert (told.docker, told.postgresql, told.caddy) == ("20.10.24", "15.18", "2.11.4")
+    assert told.clock_offset_seconds is not None
+
+
+def test_the_proxy_is_mended_before_anything_is_recovered(monkeypatch):
+    parts = Mock()
+    agent = object.__new__(Agent)
+    monkeypatch.setattr("odooops_agent.agent.signal.signal", lambda *args: None)
+    agent._watch, agent._worker = parts.watch, parts.worker
+    agent._beating, agent._reporting, agent._watching, agent._wakeup = Mock(), Mock(), Mock(), Mock()
+    agent._stop = threading.Event()
+    agent._stop.set()
+    assert agent.run() == 0
+    names = [call[0] for call in parts.mock_calls]
+    assert names.index("watch.mend_proxy") < names.index("worker.recover")

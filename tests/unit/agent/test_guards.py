@@ -1,0 +1,188 @@
+"""What the agent leaves alone: others' databases, newer leases, and orders that come too late."""
+
+import pytest
+from odooops_agent.errors import LeaseLost, Permanent, Refused, Retryable
+from odooops_agent.facts import OwnerTag
+from odooops_agent.names import DATABASE as DATABASE_NAME
+from odooops_agent.names import require
+from odooops_agent.steps import environment
+from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, digest
+from odooops_agent.testing.world import FakeDatabase
+
+from .oracle import check_safe
+
+
+def run_with(droplet, number, before_call):
+    operation = droplet.deployment(number)
+    droplet.world.calls.clear()
+    droplet.world.before_call = before_call
+    droplet.workshop.take_on(operation)
+    droplet.world.before_call = lambda call: None
+    return operation, droplet.outcome(operation.id)
+
+
+# -- databases of others
+
+
+@pytest.mark.parametrize("tag", [None, OwnerTag(ENVIRONMENT_UUID, 3), OwnerTag("somebody-else", 1)])
+def test_a_database_that_appears_before_a_first_installation_survives_it(droplet, tag):
+    def before_call(call):
+        if call == "database.ensure_roles":
+            droplet.world.databases[DATABASE] = FakeDatabase(DATABASE, "demo_prod", uuid="theirs", tag=tag)
+
+    _, finish = run_with(droplet, 4, before_call)
+    assert finish.outcome != "succeeded"
+    if tag is None or tag.environment_uuid != ENVIRONMENT_UUID:
+        assert droplet.world.databases[DATABASE].uuid == "theirs"
+        assert droplet.world.databases[DATABASE].tag == tag
+
+
+def test_a_database_that_lost_its_mark_during_a_first_installation_survives_it(droplet):
+    def before_call(call):
+        if call == "runtime.run halfway":
+            droplet.world.databases[DATABASE].tag = OwnerTag(ENVIRONMENT_UUID, 2)
+
+    run_with(droplet, 4, before_call)
+    assert DATABASE in droplet.world.databases
+
+
+def test_a_database_that_cant_be_entered_is_no_empty_one(deployed):
+    deployed.world.databases[DATABASE].allows_connections = False
+    operation = deployed.operation("plan", 3)
+    deployed.workshop.take_on(operation)
+    finish = deployed.outcome(operation.id)
+    assert finish.outcome == "failed"
+    assert "can't be entered" in finish.error.message
+
+
+@pytest.mark.parametrize("name", ["demo__s12", "demo_prod__x3", "demo_prod_upgrade", "demo\n", "demo__x"])
+def test_no_database_is_called_like_a_copy_or_a_role(name):
+    with pytest.raises(Refused):
+        require(DATABASE_NAME, name, "database name")
+
+
+# -- newer leases
+
+
+def stolen(droplet):
+    droplet.world.databases[DATABASE].tag = OwnerTag(ENVIRONMENT_UUID, 99)
+
+
+def test_the_way_back_stops_at_a_newer_token(deployed):
+    def before_call(call):
+        if call == "runtime.run halfway":
+            stolen(deployed)
+
+    operation = deployed.deployment(4)
+    deployed.world.calls.clear()
+    deployed.world.before_call = before_call
+    with pytest.raises(LeaseLost):
+        deployed.workshop.take_on(operation)
+    assert "database.swap" not in deployed.world.calls
+
+
+def test_the_way_forward_stops_at_a_newer_token(deployed):
+    def before_call(call):
+        if call == "runtime.execute warm.py":
+            stolen(deployed)
+
+    operation = deployed.deployment(3)
+    deployed.world.calls.clear()
+    deployed.world.before_call = before_call
+    with pytest.raises(LeaseLost):
+        deployed.workshop.take_on(operation)
+    assert "runtime.create cron" not in deployed.world.calls
+
+
+# -- orders
+
+
+def test_an_order_to_cancel_does_not_cut_the_way_back_short(deployed):
+    """The old web container gets all of its time to come back."""
+    asked = []
+
+    def before_call(call):
+        if call == "runtime.run":
+            deployed.orders.called_off.add(operation.id)
+        if call == "runtime.execute healthy.py" and deployed.orders.called_off:
+            asked.append(call)
+            if len(asked) < 4:
+                raise Permanent("Not yet.")
+
+    operation = deployed.deployment(3)
+    deployed.world.before_call = before_call
+    deployed.workshop.take_on(operation)
+    assert deployed.outcome(operation.id).outcome == "cancelled"
+    assert len(asked) >= 4
+    assert check_safe(deployed, token=operation.token) == digest(1)
+
+
+def test_an_order_to_cancel_past_the_point_of_no_return_names_no_cancellation(deployed):
+    def before_call(call):
+        if call == "runtime.create cron":
+            deployed.orders.called_off.add(operation.id)
+            raise Permanent("No memory is left.")
+
+    operation = deployed.deployment(3)
+    deployed.world.before_call = before_call
+    deployed.workshop.take_on(operation)
+    finish = deployed.outcome(operation.id)
+    assert finish.outcome == "indeterminate"
+    assert "No memory is left." in finish.error.message
+
+
+def test_a_drain_past_the_point_of_no_return_is_not_called_off(deployed):
+    old = next(one.alias for one in deployed.world.containers.values() if one.role == "web")
+
+    def before_call(call):
+        if call == "proxy.ensure_route":
+            deployed.orders.called_off.add(operation.id)
+            deployed.world.in_flight[old] = 5
+
+    operation = deployed.deployment(2)
+    deployed.world.before_call = before_call
+    deployed.workshop.take_on(operation)
+    assert deployed.outcome(operation.id).outcome == "succeeded"
+    assert deployed.world.violations == []
+
+
+# -- the update
+
+
+def test_nothing_is_updated_without_its_copy(deployed):
+    def before_call(call):
+        if call == "filestore.snapshot halfway":
+            deployed.world.databases.pop(f"{DATABASE}__s{operation.token}")
+
+    operation = deployed.deployment(3)
+    deployed.world.calls.clear()
+    deployed.world.before_call = before_call
+    deployed.workshop.take_on(operation)
+    assert "runtime.run" not in deployed.world.calls
+
+
+def test_the_old_web_container_gets_time_to_end(deployed, monkeypatch):
+    given = []
+    runtime = type(deployed.workshop.ports.runtime)
+    stop = runtime.stop
+    monkeypatch.setattr(runtime, "stop", lambda self, name, seconds: given.append(seconds) or stop(self, name, seconds))
+    assert deployed.deploy(3).outcome == "succeeded"
+    assert environment.HELD_STOP_SECONDS in given
+    assert 0 not in given
+
+
+def test_the_registry_may_take_as_long_under_a_hold_as_before():
+    from odooops_agent.plans import deploy
+
+    assert deploy.HELD_WARM_SECONDS >= deploy.START_SECONDS
+
+
+def test_postgresql_away_is_waited_for_at_the_plan(deployed):
+    calls = []
+
+    def before_call(call):
+        if call == "database.facts" and not calls:
+            calls.append(call)
+            raise Retryable("PostgreSQL is away.")
+
+    assert run_with(deployed, 3, before_call)[1].outcome == "succeeded"
