@@ -2,7 +2,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
 from odoo.tools import SQL
 
 from ..core import fairness, protocol, transitions
@@ -140,18 +139,6 @@ class OdooopsOperation(models.Model):
 
     def _filter(self, *states):
         return self.filtered(lambda operation: operation.state in states)
-
-    def write(self, vals):
-        """Refuse to hand over what an agent left half done: only that agent can end it."""
-        if "agent_id" in vals and self._interrupted():
-            raise UserError(
-                self.env._(
-                    "%(agent)s left a change of %(environment)s half done: wait until it has ended it.",
-                    agent=self._interrupted()[0].agent_id.name,
-                    environment=self._interrupted()[0].environment_id.key,
-                )
-            )
-        return super().write(vals)
 
     # Leases
 
