@@ -27,6 +27,7 @@ ALLOWED = {
         "action_deploy",
         "action_mark_repaired",
         "action_open_deployments",
+        "action_open_operations",
         "action_open_url",
         "status",
     },
