@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from core import chain, fairness, keys, policy, redact, transitions
@@ -55,11 +55,11 @@ def test_authors_do_not_count():
 
 
 def test_time_on_staging():
-    now = datetime(2026, 1, 1, 12)
-    assert "never live" in policy.staging_refusal("v1", None, 0, now)
-    assert policy.staging_refusal("v1", now, 0, now) is None
-    assert "14:00" in policy.staging_refusal("v1", now, 120, now)
-    assert policy.staging_refusal("v1", now - timedelta(minutes=120), 120, now) is None
+    assert "never live" in policy.staging_refusal("v1", None, 0)
+    assert policy.staging_refusal("v1", timedelta(0), 0) is None
+    assert "for another 120" in policy.staging_refusal("v1", timedelta(0), 120)
+    assert "for another 1," in policy.staging_refusal("v1", timedelta(minutes=119, seconds=30), 120)
+    assert policy.staging_refusal("v1", timedelta(minutes=120), 120) is None
 
 
 @pytest.mark.parametrize("table", [transitions.DEPLOYMENT, transitions.OPERATION])
