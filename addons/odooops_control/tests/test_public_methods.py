@@ -28,6 +28,7 @@ ALLOWED = {
         "action_mark_repaired",
         "action_open_deployments",
         "action_open_operations",
+        "action_open_operations",
         "action_open_url",
         "status",
     },
