@@ -28,7 +28,6 @@ ALLOWED = {
         "action_mark_repaired",
         "action_open_deployments",
         "action_open_operations",
-        "action_open_operations",
         "action_open_url",
         "status",
     },
