@@ -276,6 +276,14 @@ class PostgresDatabase:
                 )
             cursor.execute(build.allow_connections(live, True))
 
+    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        """Return the tokens of the copies whose mark, made last of a copy, says that they are the environment's."""
+        with self._postgres.cursor() as cursor:
+            pattern = f"^{build.name(name)}__s([1-9][0-9]*)$"
+            found = rows(cursor, build.COPIES, (pattern, pattern))
+        tags = {int(token): build.owner_tag(comment) for token, comment in found}
+        return tuple(sorted(token for token, tag in tags.items() if tag and tag.environment_uuid == environment_uuid))
+
     # -- rows in a customer's database
 
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
@@ -310,6 +318,8 @@ def _facts(cursor: Cursor, name: str, inside: Inside) -> DatabaseFacts | None:
         recorded=inside.recorded,
         languages=inside.languages,
         sessions=_sessions(cursor, name),
+        fenced="fenced" in build.read_comment(comment),
+        asides=tuple(aside for (aside,) in rows(cursor, build.ASIDES, (f"^{build.name(name)}__x[1-9][0-9]*$",))),
     )
 
 

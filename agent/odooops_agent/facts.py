@@ -91,6 +91,8 @@ class DatabaseFacts:
     recorded: Mapping[str, RecordedModule]
     languages: tuple[str, ...]
     sessions: tuple[Session, ...]
+    fenced: bool = False  # its comment names whom to let in again
+    asides: tuple[str, ...] = ()  # what failed updates made of it, set aside and not dropped yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,10 @@ class Names:
 
     @property
     def snapshot(self) -> str:
-        return f"{self.app_role}__s{self.token}"
+        return self.snapshot_of(self.token)
+
+    def snapshot_of(self, token: int) -> str:
+        return f"{self.app_role}__s{int(token)}"
 
     @property
     def aside(self) -> str:

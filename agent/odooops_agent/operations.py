@@ -17,6 +17,7 @@ from .health import check_environment
 from .journal import Entry, Journal
 from .observe import observe
 from .output import Output
+from .plans import checks
 from .plans.deploy import Droplet, from_digest, plan_deploy
 from .plans.model import Plan
 from .protocol import (
@@ -153,7 +154,10 @@ class _Job:
         return self._executor.prelude(name, act)
 
     def _check_plan(self, *, execute: bool) -> Plan:
+        alone = not self._others_under_way()  # asked first: one that ends meanwhile leaves nothing behind
         self._facts = observe(self._shop.ports, self._operation)
+        if alone:
+            checks.check_left_behind(self._operation, self._facts)
         plan = plan_deploy(self._operation, self._facts, self._shop.droplet, execute=execute)
         if execute and plan.plan_hash != self._operation.plan_hash:
             raise Refused(
@@ -161,6 +165,12 @@ class _Job:
                 code="plan_changed",
             )
         return plan
+
+    def _others_under_way(self) -> bool:
+        """Tell whether the journal knows of another operation in the midst of the environment."""
+        mine = self._operation
+        others = (one.operation for one in self._shop.journal.unfinished() if one.operation.id != mine.id)
+        return any(one.environment.key == mine.environment.key for one in others)
 
     # -- deploy
 

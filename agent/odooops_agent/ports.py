@@ -168,6 +168,9 @@ class Database(Protocol):
 
     def drop(self, name: str) -> None: ...
 
+    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        """Return the tokens of a database's copies that are marked as the environment's, oldest first."""
+
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
         """Write `odooops.installed_manifest` into the database's parameters."""
 

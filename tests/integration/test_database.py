@@ -85,6 +85,26 @@ def test_everything_can_be_asked_for_twice(made: Made) -> None:
     assert made.as_app("SELECT 1") == [(1,)]
 
 
+def test_the_copies_of_an_environment_are_found_by_name_and_mark(made: Made) -> None:
+    made.database.write_tag(made.name, UUID, 12)
+    made.database.fence(made.name, made.name, made.upgrade)
+    for token in (3, 12):
+        made.database.snapshot(made.name, f"{made.name}__s{token}", made.name)
+    made.database.create(f"{made.name}__s9", made.name)  # nobody's mark
+    made.database.create(f"{made.name}__x7", made.name)
+    facts = made.database.facts(made.name)
+    assert facts
+    assert (facts.fenced, facts.asides) == (True, (f"{made.name}__x7",))
+    assert made.database.snapshots(made.name, UUID) == (3, 12)
+    assert made.database.snapshots(made.name, "another") == ()
+    for copy in ("__s3", "__s9", "__s12", "__x7"):
+        made.database.drop(made.name + copy)
+    made.database.unfence(made.name, made.name)
+    facts = made.database.facts(made.name)
+    assert facts
+    assert (facts.fenced, facts.asides) == (False, ())
+
+
 def test_no_password_reaches_the_servers_log(made: Made) -> None:
     log = made.cluster.log.read_text()
     assert f'ALTER ROLE "{made.name}"' in log or f'CREATE ROLE "{made.name}"' in log

@@ -30,6 +30,10 @@ DATABASE = SQL("""
     FROM pg_database WHERE datname = %s
 """)
 EXISTING = SQL("SELECT datname FROM pg_database WHERE datname = ANY(%s)")
+ASIDES = SQL("SELECT datname FROM pg_database WHERE datname ~ %s ORDER BY 1")
+COPIES = SQL("""
+    SELECT (regexp_match(datname, %s))[1], shobj_description(oid, 'pg_database') FROM pg_database WHERE datname ~ %s
+""")
 SIZES = SQL("""
     SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database
     WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')

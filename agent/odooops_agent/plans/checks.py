@@ -71,6 +71,20 @@ def check_identity(operation: Operation, facts: EnvironmentFacts) -> None:
         )
 
 
+def check_left_behind(operation: Operation, facts: EnvironmentFacts) -> None:
+    """Refuse what a deployment that nobody here remembers left half done: going on would lose one half."""
+    database = facts.database
+    if database is None or not (database.fenced or database.asides):
+        return
+    sign = f"{_listed(database.asides)} is there" if database.asides else "its comment says so"
+    raise Refused(
+        f"The database {database.name} was left in the middle of a deployment that this agent's journal does not know "
+        f"({sign}): see which copy is whole, put it in its place, drop the others and the comment's `fenced`, "
+        "then deploy again.",
+        code="left_behind",
+    )
+
+
 def check_image(operation: Operation, facts: EnvironmentFacts, modules: ModulePlan) -> None:
     """Refuse an image that lacks a module or would take one back."""
     series = operation.environment.series

@@ -25,6 +25,7 @@ from .modules import BY_HASH, ModulePlan, loaded_modules, plan_modules
 START_SECONDS = 180
 WARM_SECONDS = 120
 HELD_WARM_SECONDS = START_SECONDS  # it loads its registry within this time as well
+KEPT_RESTORE_SETS = 2  # the one just made and the one before it
 # Done before the plan can be made: the image's manifest is one of its facts.
 PRELUDE = ("pull_image", "check_plan")
 
@@ -179,6 +180,7 @@ def _update(job: _Job) -> Iterator[Step]:
     yield _release(job)
     yield _start_cron(job)
     yield _publish(job)
+    yield _drop_old_sets(job)
     yield _remove_old(job)
 
 
@@ -366,6 +368,11 @@ def _remove_old(job: _Job) -> Step:
         "gid": image.gid,
     }
     return Step("remove_old", arguments, optional=True)
+
+
+def _drop_old_sets(job: _Job) -> Step:
+    arguments = {"database": job.names.database, "token": job.names.token, "keep": KEPT_RESTORE_SETS}
+    return Step("drop_old_sets", arguments, optional=True)
 
 
 def _old(job: _Job) -> dict[str, str | None]:

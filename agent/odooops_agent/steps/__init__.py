@@ -38,6 +38,7 @@ HANDLERS: dict[str, Handler] = {
     "unfence_database": data.unfence_database,
     "open_database": data.unfence_database,
     "snapshot_database": data.snapshot_database,
+    "drop_old_sets": data.drop_old_sets,
     "drop_snapshot": data.drop_snapshot,
     "snapshot_filestore": data.snapshot_filestore,
     "drop_filestore_snapshot": data.drop_filestore_snapshot,

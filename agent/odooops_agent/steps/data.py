@@ -89,6 +89,21 @@ def drop_snapshot(ctx: Context, args: Arguments) -> str | None:
     return None
 
 
+def drop_old_sets(ctx: Context, args: Arguments) -> str | None:
+    """Remove all but the newest restore sets; nothing when this deployment's own is not among them."""
+    database, own = args["database"], args["token"]
+    tokens = sorted(ctx.ports.database.snapshots(database, ctx.operation.environment.uuid))
+    if own not in tokens:
+        return "kept all: this deployment's own is not there"
+    earlier = [token for token in tokens if token < own]
+    for token in earlier[: len(earlier) + 1 - args["keep"]]:
+        # The database last: while it is there, the next deployment knows that files may be too.
+        ctx.ports.filestore.drop_snapshot(ctx.key, token)
+        ctx.ports.database.drop(ctx.names.snapshot_of(token))
+        ctx.say(f"Dropped the restore set {token}.")
+    return None
+
+
 def snapshot_filestore(ctx: Context, args: Arguments) -> str | None:
     ctx.ports.filestore.snapshot(ctx.key, args["database"], args["token"])
     return None

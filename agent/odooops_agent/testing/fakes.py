@@ -258,6 +258,8 @@ class FakeCluster:
             recorded=dict(one.recorded),
             languages=("en_US",),
             sessions=self.sessions(name),
+            fenced=one.fenced,
+            asides=tuple(sorted(each for each in self._world.databases if each.startswith(f"{name}__x"))),
         )
 
     def exists(self, name: str) -> bool:
@@ -335,6 +337,15 @@ class FakeCluster:
     def drop(self, name: str) -> None:
         self._world.call("database.drop")
         self._world.databases.pop(name, None)
+
+    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        self._world.call("database.snapshots")
+        copies = {
+            int(each.rpartition("__s")[2]): one.tag
+            for each, one in self._world.databases.items()
+            if each.startswith(f"{name}__s")
+        }
+        return tuple(sorted(n for n, tag in copies.items() if tag and tag.environment_uuid == environment_uuid))
 
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
         self._world.call("database.record_manifest")

@@ -6,8 +6,8 @@ from odooops_agent.facts import OwnerTag
 from odooops_agent.names import DATABASE as DATABASE_NAME
 from odooops_agent.names import require
 from odooops_agent.steps import environment
-from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, digest
-from odooops_agent.testing.world import FakeDatabase
+from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, digest, image
+from odooops_agent.testing.world import FakeDatabase, Scenario
 
 from .oracle import check_safe
 
@@ -186,3 +186,76 @@ def test_postgresql_away_is_waited_for_at_the_plan(deployed):
             raise Retryable("PostgreSQL is away.")
 
     assert run_with(deployed, 3, before_call)[1].outcome == "succeeded"
+
+
+# -- restore sets
+
+
+def snapshots(droplet):
+    return sorted(name for name in droplet.world.databases if "__s" in name)
+
+
+def test_the_newest_two_restore_sets_stay(deployed):
+    made = []
+    for number, version in ((3, "19.0.1.1.0"), (4, "19.0.1.2.0"), (5, "19.0.1.3.0")):
+        deployed.world.images[digest(number)] = Scenario(image(version, version), version)
+        operation = deployed.deployment(number)
+        deployed.workshop.take_on(operation)
+        assert deployed.outcome(operation.id).outcome == "succeeded"
+        made.append(operation.token)
+    assert snapshots(deployed) == [f"{DATABASE}__s{token}" for token in made[1:]]
+    assert sorted(token for _, token in deployed.world.file_snapshots) == made[1:]
+
+
+def test_a_copy_that_is_not_provably_the_environments_stays(deployed):
+    for token, tag in ((1, None), (2, OwnerTag("somebody-else", 2)), (3, OwnerTag("somebody-else", 3))):
+        name = f"{DATABASE}__s{token}"
+        deployed.world.databases[name] = FakeDatabase(name, "demo_prod", tag=tag)
+    assert deployed.deploy(3).outcome == "succeeded"
+    assert {f"{DATABASE}__s{token}" for token in (1, 2, 3)} <= set(snapshots(deployed))
+
+
+def test_nothing_is_dropped_when_the_own_copy_is_not_found(deployed):
+    for token in (1, 2, 3):
+        name = f"{DATABASE}__s{token}"
+        deployed.world.databases[name] = FakeDatabase(name, "demo_prod", tag=OwnerTag(ENVIRONMENT_UUID, token))
+
+    def before_call(call):
+        if call == "database.snapshots":
+            deployed.world.databases.pop(f"{DATABASE}__s{operation.token}")
+
+    operation = deployed.deployment(3)
+    deployed.world.before_call = before_call
+    deployed.workshop.take_on(operation)
+    assert deployed.outcome(operation.id).outcome == "succeeded"
+    assert len(snapshots(deployed)) == 3
+
+
+# -- what another agent left half done
+
+
+@pytest.mark.parametrize("kind", ["plan", "deploy"])
+@pytest.mark.parametrize("sign", ["fenced", "aside"])
+def test_what_no_journal_knows_is_not_gone_over(deployed, sign, kind):
+    operation = deployed.deployment(3) if kind == "deploy" else deployed.operation("plan", 3)
+    if sign == "fenced":
+        deployed.world.databases[DATABASE].fenced = True
+    else:
+        deployed.world.databases[f"{DATABASE}__x9"] = FakeDatabase(f"{DATABASE}__x9", "demo_prod")
+    deployed.workshop.take_on(operation)
+    finish = deployed.outcome(operation.id)
+    assert (finish.outcome, finish.error.code) == ("failed", "left_behind")
+    assert "does not know" in finish.error.message
+
+
+def test_a_plan_beside_a_deployment_is_no_alarm(deployed):
+    planned = []
+
+    def before_call(call):
+        if call == "filestore.snapshot halfway" and not planned:
+            planned.append(deployed.operation("plan", 3))
+            deployed.workshop.take_on(planned[0])
+
+    assert run_with(deployed, 3, before_call)[1].outcome == "succeeded"
+    error = deployed.outcome(planned[0].id).error
+    assert error is None or error.code != "left_behind"
