@@ -114,12 +114,18 @@ class OdooopsAuditEvent(models.Model):
         read through a cursor of its own.
         """
         last = self.search_read([], ["id", "hash"], order="id desc", limit=1)
-        query = SQL("SELECT id, hash FROM odooops_audit_event ORDER BY id DESC LIMIT 1")
-        with self.env.registry.cursor() as cr:
-            cr.execute(query)
-            committed = cr.fetchone()
-        heads = [(row["id"], row["hash"]) for row in last] + ([committed] if committed else [])
+        heads = [(row["id"], row["hash"]) for row in last] + self._committed_heads()
         return max(heads)[1] if heads else chain.GENESIS
+
+    @api.model
+    def _committed_heads(self):
+        """Return the newest committed event, as a list of at most one."""
+        if not self.env.registry.ready:
+            # An installation or update is alone, and its own table is new or locked to every other cursor.
+            return []
+        with self.env.registry.cursor() as cr:
+            cr.execute(SQL("SELECT id, hash FROM odooops_audit_event ORDER BY id DESC LIMIT 1"))
+            return cr.fetchall()
 
     @api.model
     def _content(self, vals):
