@@ -65,8 +65,9 @@ def invite_people(admin: Console, project: int, words: dict[str, str]) -> None:
     """Make the people's users and give each their role on the project."""
     for login, (name, role) in PEOPLE.items():
         group = admin.ref(f"odooops_control.group_{role}")
-        values = {"name": name, "email": f"{login}@example.com", "group_ids": [[4, group]], "password": words[login]}
-        user = admin.ensure("res.users", {"login": login}, **values)
+        values = {"name": name, "email": f"{login}@example.com", "group_ids": [[4, group]]}
+        # Not written again: that would end the person's sessions.
+        user = admin.ensure("res.users", {"login": login}, {"password": words[login]}, **values)
         admin.ensure("odooops.project.member", {"project_id": project, "user_id": user}, role=role)
 
 

@@ -59,13 +59,13 @@ class Console:
     def write(self, model: str, id_: int, **values: Any) -> None:
         self.call(model, "write", [id_], values)
 
-    def ensure(self, model: str, key: dict[str, Any], **values: Any) -> int:
-        """Return the id of the record with these key fields, made or brought up to date."""
+    def ensure(self, model: str, key: dict[str, Any], at_first: dict[str, Any] | None = None, **values: Any) -> int:
+        """Return the id of the record with these key fields, made (with `at_first`) or brought up to date."""
         found = self.one(
             model, [[name, "=", value] for name, value in key.items()], ["id"], context={"active_test": False}
         )
         if not found:
-            return self.create(model, **key, **values)
+            return self.create(model, **key, **(at_first or {}), **values)
         self.write(model, found["id"], **values)
         return int(found["id"])
 

@@ -13,26 +13,48 @@ import psycopg2
 from psycopg2 import sql
 
 from scripts.setup import engine
+from scripts.setup.errors import SetupError
 from scripts.setup.stack import Stack
 
-from . import cast, droplet
+from . import cast, droplet, opening, wait
 from .console import Console
+
+CALL_OFF_SECONDS = 90
 
 
 def remove(stack: Stack, family: str = "demo") -> None:
     """Remove what earlier tellings left, and say so."""
     admin = Console(stack.console_url, stack.control_database, "admin", stack.admin_password)
-    for project in cast.earlier(admin, family):
+    found = cast.earlier(admin, family)
+    if found:
+        # What is under way can be called off only where somebody works on it.
+        opening.ensure_agent(stack, admin)
+    for project in found:
         environments = admin.call("odooops.environment", "read", project["environment_ids"], ["key", "database_name"])
+        _call_off(admin, project["id"])
         for environment in environments:
             _remove_containers(stack, environment["key"])
             _remove_databases(stack, environment["database_name"])
         admin.write("odooops.project", project["id"], active=False)
         admin.call("odooops.environment", "write", project["environment_ids"], {"active": False})
         shutil.rmtree(stack.data_root / project["code"], ignore_errors=True)
-        print(
-            f"    removed the environments of {project['code']}, told earlier; its history stays, archived"
+        print(f"    removed the environments of {project['code']}, told earlier; its history stays, archived")
+
+
+def _call_off(admin: Console, project: int) -> None:
+    """Have nothing under way any more: the agent would put back what is removed here."""
+
+    def under_way() -> list[int]:
+        return list(
+            admin.call("odooops.deployment", "search", [["project_id", "=", project], ["is_active", "=", True]])
         )
+
+    for deployment in under_way():
+        admin.call("odooops.deployment", "action_cancel", [deployment])
+    try:
+        wait.until("what is under way to be called off", lambda: not under_way(), CALL_OFF_SECONDS)
+    except wait.WaitError as error:
+        raise SetupError(f"{error} Look at it in the console, or run make down.") from error
 
 
 def _remove_containers(stack: Stack, key: str) -> None:

@@ -98,9 +98,13 @@ def office(stack: Stack, admin: Console, droplet: FakeDroplet) -> Office:
     words = cast.passwords(stack.state / "secrets" / "demo_passwords.json")
     cast.invite_people(admin, project.id, words)
     key, _user = cast.give_ci_access(admin, project.id, f"CI of {code}")
-    second = {"name": "Second Approver", "email": "second@example.com", "password": words[cast.APPROVER]}
+    second = {"name": "Second Approver", "email": "second@example.com"}
     user = admin.ensure(
-        "res.users", {"login": "second"}, **second, group_ids=[[4, admin.ref("odooops_control.group_release_manager")]]
+        "res.users",
+        {"login": "second"},
+        {"password": words[cast.APPROVER]},
+        **second,
+        group_ids=[[4, admin.ref("odooops_control.group_release_manager")]],
     )
     admin.create("odooops.project.member", project_id=project.id, user_id=user, role="release_manager")
 
