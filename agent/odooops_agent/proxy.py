@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -96,7 +96,10 @@ class CaddyProxy:
         targets: Targets,
         server: str = "odooops",
         write_wait_seconds: float = WRITE_WAIT_SECONDS,
+        leads_here: Callable[[str], bool] = lambda host: True,
     ) -> None:
+        """`leads_here` tells of a host whether a certificate may be asked for."""
+        self._leads_here = leads_here
         self._admin = admin
         self._targets = targets
         self._server = f"/config/apps/http/servers/{server}"
@@ -128,6 +131,16 @@ class CaddyProxy:
         if lost:
             with self._locked():
                 self._write_config(lost)
+        self._certify([route for route in known if route.tls and route not in lost])
+
+    def _certify(self, routes: list[Route]) -> None:
+        """Ask for the certificates of hosts that DNS has come to lead here; not while anybody waits at the proxy."""
+        skipped = set((self._server_config().body.get("automatic_https") or {}).get("skip") or ()) if routes else set()
+        ready = [route for route in routes if any(map(self._leads_here, skipped.intersection(_names(route))))]
+        if ready:
+            with self._locked():
+                if not self._held_by_others(""):
+                    self._write_config(ready)
 
     def upstream(self, environment: str) -> str | None:
         """Return the alias the route leads to, once Caddy says that it has the route."""
@@ -192,7 +205,8 @@ class CaddyProxy:
         for route in routes:
             name = slug(route.environment)
             made = caddy.environment_route(route, name, partial(self._targets.placeholder, name))
-            current = caddy.with_route(current, made, route.tls)
+            unready = [host for host in _names(route) if not self._leads_here(host)] if route.tls else []
+            current = caddy.with_route(current, made, route.tls, unready)
         return current
 
     def _write_config(self, routes: list[Route]) -> None:
@@ -234,6 +248,10 @@ class CaddyProxy:
         with self._lock.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _names(route: Route) -> tuple[str, ...]:
+    return (*route.hosts, *route.redirects)
 
 
 def _reason(answer: Answer) -> str:

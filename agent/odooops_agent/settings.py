@@ -37,6 +37,7 @@ class Settings:
     tls: bool
     cluster: Cluster
     attach: tuple[str, ...]
+    public_addresses: tuple[str, ...] = ()
 
     @property
     def pg_password(self) -> Secret:
@@ -71,8 +72,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         targets_dir=_path(environ, "ODOOOPS_TARGETS_DIR", "/run/caddy/targets"),
         tls=_switch(environ, "ODOOOPS_TLS"),
         cluster=_cluster(dsn, environ),
-        attach=(caddy, *filter(None, (environ.get("ODOOOPS_ATTACH") or "").split(","))),
+        attach=(caddy, *_listed(environ, "ODOOOPS_ATTACH")),
+        public_addresses=_listed(environ, "ODOOOPS_PUBLIC_ADDRESSES"),
     )
+
+
+def _listed(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, (each.strip() for each in (environ.get(name) or "").split(","))))
 
 
 def _required(environ: Mapping[str, str], name: str, what: str) -> str:

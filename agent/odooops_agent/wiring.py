@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .certificates import leads_here
 from .secrets import PasswordStore
 from .settings import Settings
 from .steps import Ports
@@ -38,7 +39,9 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
     admin = AdminSocket(Path(urlsplit(settings.caddy_admin).path))
     return Ports(
         runtime=DockerRuntime(client, settings.stack, settings.data_root, targets, settings.attach),
-        proxy=CaddyProxy(admin, settings.state_dir, targets),
+        proxy=CaddyProxy(
+            admin, settings.state_dir, targets, leads_here=lambda host: leads_here(host, settings.public_addresses)
+        ),
         database=PostgresDatabase(settings.pg_dsn.reveal(), settings.pg_quota_bytes, writer_of),
         filestore=LocalFilestore(settings.data_root),
     )

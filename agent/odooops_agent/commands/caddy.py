@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..ports import Route
@@ -48,8 +48,11 @@ def environment_route(route: Route, slug: str, dial: Dial) -> Json:
     }
 
 
-def with_route(server: Mapping[str, Any], route: Json, tls: bool) -> Json:
-    """Return the server's configuration with this route in it, before any other that it did not replace."""
+def with_route(server: Mapping[str, Any], route: Json, tls: bool, unready: Collection[str] = ()) -> Json:
+    """Return the server's configuration with this route in it, before any other that it did not replace.
+
+    :param unready: hosts that get no certificate yet, because DNS does not lead them here
+    """
     changed: Json = copy.deepcopy(dict(server))
     routes: list[Json] = changed.get("routes") or []
     places = [index for index, each in enumerate(routes) if each.get("@id") == route["@id"]]
@@ -59,12 +62,12 @@ def with_route(server: Mapping[str, Any], route: Json, tls: bool) -> Json:
     else:
         routes.insert(0, route)
     changed["routes"] = routes
-    _skip_certificates(changed, former, set() if tls else _hosts(route))
+    _skip_certificates(changed, former, set(unready) if tls else _hosts(route))
     return changed
 
 
 def _skip_certificates(server: Json, former: set[str], hosts: set[str]) -> None:
-    """Ask for no certificate for hosts that are served without TLS (behind a load balancer, or on a laptop)."""
+    """Ask for no certificate for hosts that are served without TLS: behind a load balancer, on a laptop, or not yet."""
     https: Json = dict(server.get("automatic_https") or {})
     if https.get("disable"):
         return
