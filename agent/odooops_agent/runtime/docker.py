@@ -83,6 +83,7 @@ class DockerRuntime:
 
     def _pull_events(self, repository: str, digest: str, on_line: OnLine) -> Iterator[Mapping[str, Any]]:
         told = 0.0
+        self._api.reload_config()  # somebody may have logged in to the registry since
         for event in self._api.pull(repository, tag=digest, stream=True, decode=True):
             yield event
             if time.monotonic() - told >= PULL_PROGRESS_SECONDS or "id" not in event:
