@@ -4,7 +4,7 @@ from scripts.setup import build
 from scripts.setup.build import fingerprint, pip_settings
 
 HOST = """:env:.cert='/etc/ssl/certs/own.crt'
-:env:.find-links='/opt/wheels'
+:env:.find-links='/srv/wheels'
 global.extra-index-url='file:///opt/one/simple file:///opt/two/simple'
 global.index-url='https://user:word@mirror.example/simple'
 install.trusted-host='mirror.example'
