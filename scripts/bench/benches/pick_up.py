@@ -11,7 +11,7 @@ from scripts.bench.site import Site
 TIMES = 200
 AT_ONCE = 50  # the agent's journal keeps the last 200 operations
 POLL_SECONDS = 3.0
-PEER = "computed: the same 200 for an agent that asks every 3 s, as GitLab's runner does, and starts at once"
+PEER = "computed: an agent that asks every 3 s, as GitLab's runner does, and starts at once"
 
 
 @bench("pick_up")
