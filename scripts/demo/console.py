@@ -30,6 +30,8 @@ class Console:
         self._session = requests.Session()
         # The machine's proxy settings are for the world outside.
         self._session.trust_env = False
+        # Caddy closes idle connections when a route is added; nothing may be sent twice, so none is kept.
+        self._session.headers["Connection"] = "close"
         if host:
             self._session.headers["Host"] = host
         answer = self._post("/web/session/authenticate", {"db": database, "login": login, "password": password})

@@ -30,7 +30,9 @@ class Api:
         self._session = requests.Session()
         # The machine's proxy settings are for the world outside.
         self._session.trust_env = False
-        self._session.headers.update({"Authorization": f"Bearer {key}", "X-Odoo-Database": database})
+        # Caddy closes idle connections when a route is added; nothing may be sent twice, so none is kept.
+        headers = {"Authorization": f"Bearer {key}", "X-Odoo-Database": database, "Connection": "close"}
+        self._session.headers.update(headers)
 
     def call(self, model: str, method: str, **arguments: Any) -> Answer:
         response = self._session.post(f"{self._url}/json/2/{model}/{method}", json=arguments, timeout=TIMEOUT_SECONDS)
