@@ -24,7 +24,7 @@ from .caddy import free_port, wait_until
 
 BASE = "debian:bookworm-slim"
 PYTHON_BASE = "odoo:19.0"
-CADDY = "caddy:2"
+CADDY = "caddy:2.11.4"
 REGISTRY = "registry:2"
 MANIFEST = {
     "schema": 1,
