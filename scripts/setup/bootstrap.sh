@@ -3,7 +3,7 @@
 # a virtual environment in .run/venv. Its second run does nothing. Run as root (make uses sudo where needed).
 # Usage: bootstrap.sh [dev]   "dev" adds what tests and lint need.
 #
-# The tests start PostgreSQL servers of their own from Debian's package; installing it must not start another one.
+# The tests start PostgreSQL servers of their own from the distribution's package; installing it must not start another one.
 set -eu
 cd "$(dirname "$0")/../.."
 state=${ODOOOPS_STATE_FOLDER:-.run}
@@ -41,17 +41,22 @@ if [ -n "$missing" ]; then
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1 \
         || { tail -n 20 "$log" >&2; die "apt-get could not install:$missing."; }
 fi
-if [ "${1:-}" = dev ] && [ ! -x /usr/lib/postgresql/15/bin/initdb ]; then
-    say "installing postgresql-15"
+# The newest PostgreSQL that the distribution packages: 15 on Debian 12, 16 on Ubuntu 24.04.
+packaged_postgresql() {
+    apt-cache pkgnames postgresql- | sed -n 's/^\(postgresql-[0-9][0-9]*\)$/\1/p' | sort -t - -k 2 -n | tail -n 1
+}
+if [ "${1:-}" = dev ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
     setting=/etc/postgresql-common/createcluster.conf
     if [ ! -e "$setting" ]; then
         mkdir -p "${setting%/*}"
         echo 'create_main_cluster = false' >"$setting"
         trap 'mv -f "$setting.ucf-dist" "$setting" 2>/dev/null || rm -f "$setting"' EXIT
     fi
-    apt-cache show postgresql-15 >/dev/null 2>&1 || apt-get update >"$log" 2>&1
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends postgresql-15 >"$log" 2>&1 \
-        || say "could not install postgresql-15: the tests on PostgreSQL 15 will fail ($log says why)"
+    [ -n "$(packaged_postgresql)" ] || apt-get update >"$log" 2>&1
+    package=$(packaged_postgresql)
+    say "installing ${package:=postgresql}"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" >"$log" 2>&1 \
+        || say "could not install $package: the tests on it will fail ($log says why)"
 fi
 python=$(find_python)
 [ -n "$python" ] || die "Python 3.11 or newer with venv is needed; this machine's python3 is older: install python3.11-venv."

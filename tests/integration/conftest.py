@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from parts.caddy import Backends, Caddy, running_caddy
 from parts.engine import Stack, running_stack
-from parts.postgres import Cluster, Made, make_environment, running_cluster
+from parts.postgres import NEWEST, Cluster, Made, make_environment, packaged, running_cluster
 
 _numbers = itertools.count(1)
 
@@ -35,7 +35,7 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
-@pytest.fixture(scope="session", params=["15", "18"])
+@pytest.fixture(scope="session", params=dict.fromkeys([packaged(), NEWEST]))
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     # Not in pytest's own folder, which the server's user can't enter.
     with (

