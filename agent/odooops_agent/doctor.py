@@ -70,6 +70,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "PostgreSQL rights": (lambda: _rights(settings), "use a role with CREATEDB CREATEROLE and without SUPERUSER"),
         "PostgreSQL members": (lambda: _members(settings), "let the role that made them grant them to the agent's"),
         "database postgres": (lambda: _maintenance(settings), "GRANT CONNECT ON DATABASE postgres TO PUBLIC"),
+        "PostgreSQL quota": (lambda: _quota(settings), "set ODOOOPS_PG_QUOTA_BYTES to what the cluster's disk holds"),
         "state": (lambda: _writable(settings.state_dir), "give the agent a state directory that it may write"),
         "data root": (lambda: _data_root(settings.data_root), "put the whole data root on one mount with hard links"),
         "disk": (lambda: _disk(settings.data_root), "free some of it: old snapshots, docker image prune"),
@@ -231,6 +232,23 @@ def _maintenance(settings: Settings) -> str:
             "GRANT CONNECT ON DATABASE postgres TO PUBLIC",
         )
     return "Odoo may listen in it"
+
+
+def _quota(settings: Settings) -> str:
+    """A managed cluster that is full stands still: every environment on it, not only the one that is deployed."""
+    quota = settings.pg_quota_bytes
+    if quota is None:
+        raise _Failed(
+            "nobody knows how much room the cluster has, so no deployment is refused for want of it",
+            "set ODOOOPS_PG_QUOTA_BYTES to what the cluster's disk holds",
+        )
+    with _cursor(settings) as cursor:
+        cursor.execute(build.SIZES)
+        used = int(cursor.fetchone()[0])
+    told = f"{used / (1 << 30):.1f} of {quota / (1 << 30):.0f} GiB are taken"
+    if used > quota * (1 - FREE_SHARE):
+        raise _Failed(told, "enlarge the cluster's disk and ODOOOPS_PG_QUOTA_BYTES, or drop old databases")
+    return told
 
 
 # -- files

@@ -20,6 +20,7 @@ class Facts:
     state: str
     data_root: str
     customers_db_password: str
+    disk_bytes: int
 
 
 def images(stack):
@@ -43,6 +44,7 @@ def variables(facts):
         "ODOOOPS_PUBLIC_URL": f"http://{CONSOLE_HOSTS[0]}:{ports['http']}",
         "ODOOOPS_URL": "http://caddy",
         "ODOOOPS_PG_DSN": customers_dsn(facts),
+        "ODOOOPS_PG_QUOTA_BYTES": str(facts.disk_bytes),
         "ODOOOPS_DATA_ROOT": facts.data_root,
         "ODOOOPS_AGENT_KEY_FILE": f"{facts.state}/secrets/agent.key",
         "ODOOOPS_SECRETS": f"{facts.state}/secrets",

@@ -10,6 +10,7 @@
 
 import json
 import os
+import shutil
 from functools import cached_property
 
 from . import base_images, build, cleaning, engine, paths, ports, project_images, secret_files, settings, shell, waiting
@@ -209,6 +210,7 @@ class Stack:
             stack=self.name, ports=self.ports, bind_address=self.bind_address, bridge_address=self.bridge_address,
             postgres_image=self.postgres_image, state=str(self.state), data_root=str(self.data_root),
             customers_db_password=secret_files.read("customers_db_password"),
+            disk_bytes=shutil.disk_usage(self.state).total,
         )
 
     @property

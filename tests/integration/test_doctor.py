@@ -79,7 +79,7 @@ def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Pat
         data_root=running.data_root,
         stack=running.name,
         pg_dsn=Secret(cluster.agent_dsn),
-        pg_quota_bytes=None,
+        pg_quota_bytes=50 << 30,
         caddy_admin=f"unix://{running.folder}/run/admin.sock",
         caddy_container=running.proxy_name,
         targets_dir=running.targets.root,
@@ -114,6 +114,13 @@ def test_a_database_whose_role_the_agent_is_no_member_of(settings: Settings, clu
     assert not check.ok
     assert check.mend.startswith('GRANT "stranger" TO')
     cluster.as_superuser("DROP DATABASE strange", "DROP ROLE stranger")
+
+
+def test_a_cluster_that_nobody_knows_the_size_of_and_one_that_is_nearly_full(settings: Settings) -> None:
+    assert "ODOOOPS_PG_QUOTA_BYTES" in told(replace(settings, pg_quota_bytes=None), "PostgreSQL quota").mend
+    full = told(replace(settings, pg_quota_bytes=1 << 20), "PostgreSQL quota")
+    assert not full.ok
+    assert "enlarge" in full.mend
 
 
 def test_odoo_must_be_able_to_listen_in_the_database_postgres(settings: Settings, cluster: Cluster) -> None:

@@ -51,6 +51,7 @@ def plan_file(case):
     image = {"series": given.pop("series", "19.0"), "commit_sha": "b" * 40, "uid": 10019, "gid": 10019}
     facts = {
         "digest": NEW,
+        "database_free_bytes": 50 << 30,
         "image": {**image, "addons_paths": ["/opt/odoo/addons/custom"], "addons": case["image"]},
         "database": merged(DATABASE, case["database"]) if case["database"] else None,
         **(running_containers() if case["database"] else {}),
@@ -93,6 +94,12 @@ def test_case(name):
 def test_a_plan_that_is_only_looked_at_warns_of_sessions():
     given = {**plan_file(CASES["session_that_cant_be_ended"]), "execute": False}
     assert "metabase" in read_plan_file(json.dumps(given)).facts.warnings[0]
+
+
+def test_a_plan_warns_once_of_a_cluster_that_nobody_knows_the_size_of():
+    given = merged(plan_file(CASES["custom_addon_changed_with_bump"]), {"facts": {"database_free_bytes": None}})
+    (warning,) = read_plan_file(json.dumps(given)).facts.warnings
+    assert "ODOOOPS_PG_QUOTA_BYTES" in warning
 
 
 def test_the_same_facts_give_the_same_plan():
