@@ -92,6 +92,8 @@ def _status(options: argparse.Namespace) -> int:
         print(f"{key}: {known['digest']} on database {known['database']} ({known['uuid']})")
     for number, kind, environment, state in journal.latest(10):
         print(f"operation {number}: {kind} {environment} {state}")
+    for number, kind, reason in journal.refused_reports():
+        print(f"operation {number}: the control plane refused its {kind} report for good: {reason}")
     report = journal.next_report()
     print("All is reported." if report is None else f"Reports wait since operation {report.operation_id}.")
     return 0

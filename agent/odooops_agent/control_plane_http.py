@@ -117,6 +117,8 @@ def _refusal(response: requests.Response) -> AgentError:
         said = decode(response.content, ErrorResponse).error.message
     except BadMessage:
         said = f"The control plane answers {status} {response.reason}."
+        if status in (404, 409):  # of a proxy before it, or of a database that is being restored: it says nothing
+            return Retryable(said)
     if status in (401, 403):
         return Unauthorized(said)
     if status == 404:

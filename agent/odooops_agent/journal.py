@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -38,6 +38,8 @@ ReportKind = Literal["steps", "logs", "finish"]
 KEPT_OPERATIONS = 200
 # Reports of lines kept per operation while the control plane is away.
 KEPT_LOG_REPORTS = 500
+# Reports that the control plane refused, kept for whoever wants to know what it never heard.
+KEPT_REFUSED = 100
 LINES_PER_REPORT = 200
 
 _SCHEMA = """
@@ -55,6 +57,9 @@ CREATE TABLE IF NOT EXISTS token (environment TEXT PRIMARY KEY, highest INTEGER 
 CREATE TABLE IF NOT EXISTS environment (key TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS refused (
+    id INTEGER PRIMARY KEY, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL
 );
 """
 
@@ -275,8 +280,14 @@ class Journal:
         row = self._one("SELECT highest FROM log WHERE operation_id = ?", (operation_id,))
         return int(row[0]) if row else 0
 
-    def next_report(self) -> Report | None:
-        row = self._one("SELECT id, operation_id, kind, body FROM outbox ORDER BY id LIMIT 1")
+    def next_report(self, passing_over: Collection[int] = ()) -> Report | None:
+        """Return the oldest report, of another operation than those that are passed over."""
+        others = ", ".join("?" * len(passing_over))
+        row = self._one(
+            f"SELECT id, operation_id, kind, body FROM outbox WHERE operation_id NOT IN ({others})"  # noqa: S608 marks
+            " ORDER BY id LIMIT 1",
+            tuple(passing_over),
+        )
         return None if row is None else Report(*row)
 
     def report_again(self, operation_id: int, token: int) -> None:
@@ -291,6 +302,22 @@ class Journal:
     def acknowledge(self, report_id: int) -> None:
         with self._transaction() as sql:
             sql.execute("DELETE FROM outbox WHERE id = ?", (report_id,))
+
+    def set_aside(self, report: Report, reason: str) -> None:
+        """Take a report out of the outbox that will never be accepted, and keep it with the reason."""
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM outbox WHERE id = ?", (report.id,))
+            sql.execute(
+                "INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)",
+                (report.id, report.operation_id, report.kind, report.body, reason),
+            )
+            sql.execute(
+                "DELETE FROM refused WHERE id NOT IN (SELECT id FROM refused ORDER BY id DESC LIMIT ?)", (KEPT_REFUSED,)
+            )
+
+    def refused_reports(self) -> list[tuple[int, str, str]]:
+        """Return operation, kind and reason of the reports that were set aside, oldest first."""
+        return self._all("SELECT operation_id, kind, reason FROM refused ORDER BY id")
 
     def discard_reports(self, refused: Report) -> int:
         """Drop all that the control plane will never take, as it refused one of the same lease; return how many."""

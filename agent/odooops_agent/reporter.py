@@ -1,11 +1,13 @@
-"""Deliver what the journal's outbox holds, in order, for as long as it takes."""
+"""Deliver what the journal's outbox holds, each operation's reports in order, for as long as it takes."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from .clock import Clock, SystemClock
 from .control_plane import ControlPlane
 from .errors import LeaseLost, Permanent, Retryable, Unauthorized, UnknownOperation
 from .journal import Journal, Report
@@ -17,8 +19,20 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Delay:
+    """An operation's reports wait, as the first of them was not taken."""
+
+    until: float  # monotonic
+    pause_seconds: float  # before the jitter
+
+
 class Reporter:
-    """`deliver` sends all that is queued and says when to come again."""
+    """`deliver` sends all that is queued and says when to come again.
+
+    A report that fails delays the later ones of its own operation only: one that the control plane chokes on for
+    ever must not keep from it how all other operations end.
+    """
 
     def __init__(
         self,
@@ -26,31 +40,49 @@ class Reporter:
         control: ControlPlane,
         on_stale: Callable[[int, int], None],
         jitter: Callable[[], float] = random.random,
+        clock: Clock | None = None,
     ) -> None:
         self._journal = journal
         self._control = control
         self._on_stale = on_stale
         self._jitter = jitter
-        self._pause = FIRST_PAUSE_SECONDS
+        self._clock: Clock = clock or SystemClock()
+        self._delays: dict[int, _Delay] = {}
 
     def deliver(self) -> float:
-        """Deliver until the outbox is empty or the control plane away; return the seconds to wait."""
-        while (report := self._journal.next_report()) is not None:
-            if not self._send(report):
-                pause = self._pause * (0.5 + self._jitter())
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-                return pause
-            self._pause = FIRST_PAUSE_SECONDS
-        return IDLE_SECONDS
+        """Deliver all that is not delayed; return the seconds to wait."""
+        while True:
+            waiting = self._waiting()
+            report = self._journal.next_report(waiting)
+            if report is None:
+                break
+            if self._send(report):
+                self._delays.pop(report.operation_id, None)
+            else:
+                self._delay(report)
+        # The others have no reports left, as when they were dropped.
+        self._delays = {operation_id: self._delays[operation_id] for operation_id in waiting}
+        now = self._clock.monotonic()
+        return min((max(0.0, one.until - now) for one in self._delays.values()), default=IDLE_SECONDS)
+
+    def _waiting(self) -> set[int]:
+        now = self._clock.monotonic()
+        return {operation_id for operation_id, delay in self._delays.items() if delay.until > now}
+
+    def _delay(self, report: Report) -> None:
+        known = self._delays.get(report.operation_id)
+        pause = min(known.pause_seconds * 2, LONGEST_PAUSE_SECONDS) if known else FIRST_PAUSE_SECONDS
+        wait = pause * (0.5 + self._jitter())
+        self._delays[report.operation_id] = _Delay(self._clock.monotonic() + wait, pause)
 
     def _send(self, report: Report) -> bool:
         try:
             self._control.report(report.kind, report.body)
-        except Retryable as error:
-            _logger.info("%s Reports wait in the journal.", error.message)
-            return False
-        except Unauthorized as error:
-            _logger.warning("%s Reports wait in the journal.", error.message)
+        except (Retryable, Unauthorized) as error:
+            _logger.warning(
+                "Operation %s's reports wait in the journal, the first is a %s report: %s",
+                report.operation_id, report.kind, error.message,
+            )  # fmt: skip
             return False
         except LeaseLost:
             self._on_stale(report.operation_id, report.token)
@@ -60,8 +92,10 @@ class Reporter:
             _logger.warning("%s %s reports are dropped.", error.message, count)
         except Permanent as error:
             # It would be refused for ever and hold up all that follow.
-            _logger.warning("A report of operation %s was refused: %s", report.operation_id, error.message)
-            self._journal.acknowledge(report.id)
+            _logger.warning(
+                "A %s report of operation %s was refused: %s", report.kind, report.operation_id, error.message
+            )
+            self._journal.set_aside(report, error.message)
         else:
             self._journal.acknowledge(report.id)
         return True

@@ -110,10 +110,20 @@ def test_no_error_quotes_the_key(server, control):
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n", b"", b"\0\0"]
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://evil/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 11\r\n\r\n<h1>404</h1",
+        b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n",
+        b"",
+        b"\0\0",
+    ],
 )
 def test_nonsense_redirects_and_hang_ups_are_away(tmp_path, key, answer):
-    """A redirect would carry the key elsewhere; what is no HTTP is a control plane that is not there."""
+    """A redirect would carry the key elsewhere; what is no HTTP is a control plane that is not there.
+
+    And a 404 that it did not say itself, but a proxy on the way, must not cost an operation its reports.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():

@@ -104,6 +104,11 @@ def test_status(tmp_path, capsys, monkeypatch, deployed):
     assert "demo/prod: sha256:1111" in out
     assert "deploy demo/prod ended" in out
     assert "Reports wait since operation 41." in out
+    deployed.journal.set_aside(deployed.journal.next_report(), "It is too large.")
+    assert cli.main(["status"]) == 0
+    assert (
+        "operation 41: the control plane refused its steps report for good: It is too large." in capsys.readouterr().out
+    )
 
 
 def test_admin_password(capsys, monkeypatch, deployed):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from odooops_agent.agent import Agent
 from odooops_agent.clock import SystemClock
-from odooops_agent.errors import LeaseLost, Retryable, UnreadableOperation
+from odooops_agent.errors import LeaseLost, Permanent, Retryable, UnreadableOperation
 from odooops_agent.heartbeat import Heartbeat, HostFacts
 from odooops_agent.journal import Journal
 from odooops_agent.leases import Leases
@@ -45,7 +45,7 @@ class RunningAgent:
             control, droplet.journal, self.leases, self.clock, self.host, self.watch.reports,
             self.renewed.append, self.lost.set, "public",
         )  # fmt: skip
-        self.reporter = Reporter(droplet.journal, control, self.leases.lose, jitter=lambda: 0.5)
+        self.reporter = Reporter(droplet.journal, control, self.leases.lose, lambda: 0.5, droplet.world)
         self.worker = Worker(control, self.workshop, self.leases, self.heartbeat, jitter=lambda: 0.5)
 
     def round(self):
@@ -132,10 +132,11 @@ def test_it_works_on_while_the_control_plane_is_away_and_reports_later(agent, co
     go_on.set()
     assert agent.worker.finish_running(30)
     assert agent.heartbeat.beat() > 0
-    assert agent.reporter.deliver() > 0
+    assert agent.reporter.deliver() == pytest.approx(1)
     assert control.outcomes() == {}
     assert check_safe(agent.droplet, token=operation.token) == digest(3)
     control.away = False
+    agent.droplet.world.sleep(1)
     agent.reporter.deliver()
     assert control.outcomes() == {operation.id: "succeeded"}
 
@@ -305,6 +306,85 @@ def test_a_surprise_in_an_operation_leaves_it_for_recovery(agent, control):
     assert agent.worker.finish_running(30)
     assert agent.droplet.outcome(operation.id).outcome == "failed"
     assert check_safe(agent.droplet, token=0) == digest(1)
+
+
+# -- reports
+
+
+def queue_steps(agent, control, names=("one", "two", "three")):
+    """Lease an operation and queue a report of each step's start."""
+    operation = agent.droplet.operation("plan", 1)
+    control.queue(operation)
+    control.lease(Mock(kinds=("plan",), tokens={}))
+    agent.droplet.journal.begin(operation)
+    for place, name in enumerate(names):
+        agent.droplet.journal.step_began(operation.id, name, agent.droplet.world.now(), place)
+    return operation
+
+
+def steps_told(control, operation):
+    return [body["steps"][0]["name"] for _, body in control.reports if body["operation_id"] == operation.id]
+
+
+def choke_on(control, error, *operations):
+    """Have the control plane fail at every report of these operations."""
+    take, tries = control.report, []
+
+    def report(kind, body):
+        if msgspec.json.decode(body)["operation_id"] in {one.id for one in operations}:
+            tries.append(body)
+            raise error
+        take(kind, body)
+
+    control.report = report
+    return tries, take
+
+
+def test_a_report_that_the_control_plane_chokes_on_delays_its_own_operation_only(agent, control, caplog):
+    poisoned, well = queue_steps(agent, control), queue_steps(agent, control)
+    tries, take = choke_on(control, Retryable("The control plane answers 500."), poisoned)
+    pauses = []
+    for _ in range(7):
+        pauses.append(agent.reporter.deliver())
+        agent.droplet.world.sleep(pauses[-1])
+    assert steps_told(control, well) == ["one", "two", "three"]
+    assert pauses == pytest.approx([1, 2, 4, 8, 16, 30, 30])
+    assert len(set(tries)) == 1, "its later reports wait for the first"
+    assert f"Operation {poisoned.id}'s reports wait" in caplog.text
+    assert "answers 500" in caplog.text
+    control.report = take
+    agent.reporter.deliver()
+    assert steps_told(control, poisoned) == ["one", "two", "three"]
+
+
+def test_a_new_report_does_not_shorten_the_pause(agent, control):
+    poisoned = queue_steps(agent, control)
+    tries, _ = choke_on(control, Retryable("The control plane answers 500."), poisoned)
+    agent.reporter.deliver()
+    agent.droplet.journal.step_began(poisoned.id, "four", agent.droplet.world.now(), 4)
+    assert 0 < agent.reporter.deliver() <= 1
+    assert len(tries) == 1
+
+
+def test_nothing_is_waited_for_once_the_reports_are_gone(agent, control):
+    poisoned = queue_steps(agent, control)
+    choke_on(control, Retryable("The control plane answers 500."), poisoned)
+    agent.reporter.deliver()
+    agent.droplet.journal.forget(poisoned.id)
+    agent.droplet.world.sleep(5)
+    assert agent.reporter.deliver() == 30
+
+
+def test_a_report_that_is_refused_for_good_is_set_aside(agent, control):
+    refused, well = queue_steps(agent, control), queue_steps(agent, control)
+    choke_on(control, Permanent("`steps` has 900 entries, up to 100 are taken."), refused)
+    agent.reporter.deliver()
+    assert steps_told(control, well) == ["one", "two", "three"]
+    assert agent.droplet.journal.next_report() is None
+    assert (
+        agent.droplet.journal.refused_reports()
+        == [(refused.id, "steps", "`steps` has 900 entries, up to 100 are taken.")] * 3
+    )
 
 
 # -- heartbeat
