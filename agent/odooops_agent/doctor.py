@@ -66,11 +66,12 @@ def run_checks(settings: Settings) -> list[Check]:
         "proxy's container": (lambda: _attached(engine, settings), "start the stack's services: docker compose up -d"),
         "Caddy": (lambda: _caddy(engine, settings), "start Caddy with the configuration in docker/caddy/caddy.json"),
         "routes' folder": (lambda: _targets(engine, settings), "share the folder with Caddy's container, same path"),
-        "PostgreSQL": (lambda: _postgres(settings), "see that it is up and that ODOOOPS_PG_DSN is right"),
+        "PostgreSQL": (lambda: _postgres(settings), "see that it is up and that ODOOOPS_PG_DSN_FILE is right"),
         "PostgreSQL rights": (lambda: _rights(settings), "use a role with CREATEDB CREATEROLE and without SUPERUSER"),
         "PostgreSQL members": (lambda: _members(settings), "let the role that made them grant them to the agent's"),
         "database postgres": (lambda: _maintenance(settings), "GRANT CONNECT ON DATABASE postgres TO PUBLIC"),
         "PostgreSQL quota": (lambda: _quota(settings), "set ODOOOPS_PG_QUOTA_BYTES to what the cluster's disk holds"),
+        "secrets": (lambda: _secret_files(settings), "keep each in a file that only its owner reads: chmod 600"),
         "state": (lambda: _writable(settings.state_dir), "give the agent a state directory that it may write"),
         "data root": (lambda: _data_root(settings.data_root), "put the whole data root on one mount with hard links"),
         "disk": (lambda: _disk(settings.data_root), "free some of it: old snapshots, docker image prune"),
@@ -257,6 +258,20 @@ def _quota(settings: Settings) -> str:
 def _writable(folder: Path) -> str:
     with _probe(folder):
         return f"{folder} takes files"
+
+
+def _secret_files(settings: Settings) -> str:
+    """Compose mounts a secret's file with the mode that it has on the droplet."""
+    if settings.pg_dsn_file is None:
+        raise _Failed(
+            "PostgreSQL's password stands in the agent's environment, which docker inspect shows",
+            "put the connection string into a file of mode 600 and name it in ODOOOPS_PG_DSN_FILE",
+        )
+    files = {"ODOOOPS_PG_DSN_FILE": settings.pg_dsn_file, "ODOOOPS_AGENT_KEY_FILE": settings.key_file}
+    for name, path in files.items():
+        if path.stat().st_mode & 0o077:
+            raise _Failed(f"others than its owner may read {path}", f"on the droplet, chmod 600 the file of {name}")
+    return "only their owner reads them"
 
 
 def _data_root(root: Path) -> str:

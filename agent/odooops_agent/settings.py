@@ -30,6 +30,7 @@ class Settings:
     data_root: Path
     stack: str
     pg_dsn: Secret
+    pg_dsn_file: Path | None  # None: the environment gave it, which `docker inspect` and /proc show
     pg_quota_bytes: int | None
     caddy_admin: str
     caddy_container: str
@@ -56,7 +57,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     stack = environ.get("ODOOOPS_STACK") or "odooops"
     if not _STACK.fullmatch(stack):
         raise Refused(f"ODOOOPS_STACK={stack!r}: use lower-case letters, digits and dashes.", code="bad_setting")
-    dsn = _required(environ, "ODOOOPS_PG_DSN", "the connection string of the agent's role")
+    dsn_file, dsn = _pg_dsn(environ)
     caddy = environ.get("ODOOOPS_CADDY_CONTAINER") or f"{stack}-caddy"
     admin = environ.get("ODOOOPS_CADDY_ADMIN") or "unix:///run/caddy/admin.sock"
     return Settings(
@@ -66,6 +67,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         data_root=_path(environ, "ODOOOPS_DATA_ROOT", "/srv/odooops"),
         stack=stack,
         pg_dsn=Secret(dsn),
+        pg_dsn_file=dsn_file,
         pg_quota_bytes=_quota(environ),
         caddy_admin=admin,
         caddy_container=caddy,
@@ -86,6 +88,27 @@ def _required(environ: Mapping[str, str], name: str, what: str) -> str:
     if not value:
         raise Refused(f"{name} is not set: give {what}.", code="bad_setting")
     return value
+
+
+def _pg_dsn(environ: Mapping[str, str]) -> tuple[Path | None, str]:
+    name = "ODOOOPS_PG_DSN_FILE"
+    if not environ.get(name):
+        what = f"the connection string of the agent's role, or better {name}, a file that holds it"
+        return None, _required(environ, "ODOOOPS_PG_DSN", what)
+    if environ.get("ODOOOPS_PG_DSN"):
+        raise Refused(f"ODOOOPS_PG_DSN and {name} are both set: keep the file.", code="bad_setting")
+    path = _path(environ, name, "")
+    try:
+        text = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise Refused(
+            f"{name}: {path} can't be read ({reason}): save the connection string of the agent's role there.",
+            code="bad_setting",
+        ) from None
+    if not text:
+        raise Refused(f"{name}: {path} is empty: save the agent's connection string there.", code="bad_setting")
+    return path, text
 
 
 def _url(value: str) -> str:

@@ -13,6 +13,7 @@ NAMES = (
     "customers_db_superuser_password",
 )
 AGENT_KEY = "agent.key"
+PG_DSN = "pg_dsn"
 
 
 def ensure():

@@ -43,7 +43,7 @@ def variables(facts):
         "ODOOOPS_CONSOLE_HOST": CONSOLE_HOSTS[0],
         "ODOOOPS_PUBLIC_URL": f"http://{CONSOLE_HOSTS[0]}:{ports['http']}",
         "ODOOOPS_URL": "http://caddy",
-        "ODOOOPS_PG_DSN": customers_dsn(facts),
+        "ODOOOPS_PG_DSN_FILE": f"{facts.state}/secrets/pg_dsn",
         "ODOOOPS_PG_QUOTA_BYTES": str(facts.disk_bytes),
         "ODOOOPS_DATA_ROOT": facts.data_root,
         "ODOOOPS_AGENT_KEY_FILE": f"{facts.state}/secrets/agent.key",

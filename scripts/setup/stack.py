@@ -219,6 +219,7 @@ class Stack:
 
     def _write_settings(self):
         """Write what Compose reads, also for a person who runs Compose by hand."""
+        secret_files.write(secret_files.PG_DSN, self.customers_dsn)
         secret_files.write("../compose.env", settings.env_file(self._variables))
         hosts = [*settings.CONSOLE_HOSTS, *filter(None, [os.environ.get("ODOOOPS_CONSOLE_HOST")])]
         template = (self.root / "docker/caddy/caddy.json").read_text()

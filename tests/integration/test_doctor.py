@@ -72,6 +72,10 @@ def running(stack: Stack) -> Stack:
 def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path) -> Settings:
     key_file = tmp_path / "agent.key"
     key_file.write_text(KEY)
+    dsn_file = tmp_path / "pg_dsn"
+    dsn_file.write_text(cluster.agent_dsn)
+    for file in (key_file, dsn_file):
+        file.chmod(0o600)
     return Settings(
         url=control_plane,
         key_file=key_file,
@@ -79,6 +83,7 @@ def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Pat
         data_root=running.data_root,
         stack=running.name,
         pg_dsn=Secret(cluster.agent_dsn),
+        pg_dsn_file=dsn_file,
         pg_quota_bytes=50 << 30,
         caddy_admin=f"unix://{running.folder}/run/admin.sock",
         caddy_container=running.proxy_name,
@@ -128,6 +133,12 @@ def test_odoo_must_be_able_to_listen_in_the_database_postgres(settings: Settings
     assert told(settings, "database postgres").mend == "GRANT CONNECT ON DATABASE postgres TO PUBLIC"
     cluster.as_superuser("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
     assert told(settings, "database postgres").ok
+
+
+def test_secrets_are_files_that_only_their_owner_reads(settings: Settings) -> None:
+    assert "ODOOOPS_PG_DSN_FILE" in told(replace(settings, pg_dsn_file=None), "secrets").mend
+    settings.key_file.chmod(0o640)
+    assert told(settings, "secrets").mend == "on the droplet, chmod 600 the file of ODOOOPS_AGENT_KEY_FILE"
 
 
 def test_one_part_that_is_away_stops_no_other_check(settings: Settings) -> None:

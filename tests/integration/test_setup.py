@@ -109,7 +109,7 @@ def test_no_secret_stands_in_an_images_history_or_a_containers_arguments(live: S
     shown = "".join(engine.docker("history", "--no-trunc", live.images[part]) for part in ("control", "agent"))
     names = engine.docker("ps", "--quiet", f"--filter=label=odooops.stack={live.name}").split()
     for one in json.loads(engine.docker("inspect", *names)):
-        shown += json.dumps([one["Args"], one["Path"], one["Config"]["Labels"]])
+        shown += json.dumps([one["Args"], one["Path"], one["Config"]["Labels"], one["Config"]["Env"]])
     assert not [secret for secret in secrets if secret in shown]
 
 

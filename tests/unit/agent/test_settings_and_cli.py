@@ -36,6 +36,26 @@ def test_odoo_s_containers_may_reach_postgresql_elsewhere():
     assert (settings.cluster.host, settings.cluster.port) == ("10.0.0.5", 6432)
 
 
+def test_the_connection_string_comes_from_a_file(tmp_path):
+    file = tmp_path / "pg_dsn"
+    file.write_text(f"{DSN}\n")
+    settings = read_settings({"ODOOOPS_URL": LEAST["ODOOOPS_URL"], "ODOOOPS_PG_DSN_FILE": str(file)})
+    assert settings.pg_dsn.reveal() == DSN
+    assert settings.pg_dsn_file == file
+    assert settings.cluster.host == "db.internal"
+    with pytest.raises(Refused, match="both set"):
+        read_settings({**LEAST, "ODOOOPS_PG_DSN_FILE": str(file)})
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"no dsn at all"])
+def test_a_file_without_a_connection_string(tmp_path, content):
+    file = tmp_path / "pg_dsn"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Refused, match="ODOOOPS_PG_DSN"):
+        read_settings({"ODOOOPS_URL": LEAST["ODOOOPS_URL"], "ODOOOPS_PG_DSN_FILE": str(file)})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

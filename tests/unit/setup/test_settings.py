@@ -20,8 +20,20 @@ FILES = [paths.ROOT / "docker" / name for name in ("compose.yaml", "compose.demo
 def test_addresses_are_those_that_were_chosen():
     values = settings.variables(FACTS)
     assert values["ODOOOPS_PUBLIC_URL"] == "http://localhost:8081"
-    assert values["ODOOOPS_PG_DSN"] == "postgresql://odooops_agent:p-_w@172.17.0.1:15433/defaultdb"
+    assert settings.customers_dsn(FACTS) == "postgresql://odooops_agent:p-_w@172.17.0.1:15433/defaultdb"
     assert values["ODOOOPS_CONTROL_IMAGE"] == "odooops-3f2a/control"
+
+
+def test_no_password_is_among_the_variables():
+    assert FACTS.customers_db_password not in "".join(settings.variables(FACTS).values())
+
+
+def test_compose_hands_secrets_over_as_files_only():
+    for file in FILES:
+        for name, service in yaml.safe_load(file.read_text())["services"].items():
+            for variable in service.get("environment") or {}:
+                secret = re.search("PASSWORD|SECRET|KEY|DSN|TOKEN", variable)
+                assert not secret or variable.endswith("_FILE"), f"{file.name}: {name}: {variable}"
 
 
 def test_every_variable_of_the_compose_files_is_given_or_has_a_default():
