@@ -113,11 +113,20 @@ class Proxy(Protocol):
         Caddy fails every held request when its configuration changes. Raises Retryable past the wait.
         """
 
+    def remove_route(self, environment: str) -> None:
+        """Serve the environment no more and forget all about its route; for whatever ends an environment.
+
+        Waits while another environment is held, as `ensure_route` does.
+        """
+
     def upstream(self, environment: str) -> str | None:
         """The alias the route dials now, read back from the proxy; None without a route."""
 
     def restore_routes(self) -> None:
-        """Write every route that the proxy has lost (its volume may be new); to be called when the agent starts."""
+        """Write the routes that the proxy has lost (its volume may be new), and what an upgrade of OdooOps changed.
+
+        To be called when the agent starts and from time to time.
+        """
 
     def switch(self, environment: str, alias: str) -> None:
         """Point the route at `alias` at once; no request, kept-alive connection or websocket is cut by it."""

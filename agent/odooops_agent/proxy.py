@@ -30,6 +30,8 @@ HOLD_HONOURED_SECONDS = 900.0
 WRITE_WAIT_SECONDS = 960.0
 POLL_SECONDS = 0.1
 CONFLICTS_MAX = 5
+# Written by docker/caddy/start.sh beside the admin socket: what this Caddy was started with.
+BASE_FILE = "base.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class CaddyProxy:
         self._leads_here = leads_here
         self._admin = admin
         self._targets = targets
+        self._server_name = server
         self._server = f"/config/apps/http/servers/{server}"
         self._write_wait_seconds = write_wait_seconds
         self._holds = state_dir / "holds"
@@ -119,19 +122,55 @@ class CaddyProxy:
         current = self._server_config().body
         if self._wanted(current, [route]) != current:
             with self._no_hold_of_others(name):
-                self._write_config([route])
+                self._write_routes([route])
+
+    def remove_route(self, environment: str) -> None:
+        """Take the environment out of the configuration and forget its route; see the port."""
+        name = slug(environment)
+        (self._routes / name).unlink(missing_ok=True)  # first: restore_routes would bring it back
+        if self._has_route(name):
+            with self._no_hold_of_others(name):
+                self._write_server(
+                    lambda current: caddy.without_route(current, caddy.route_id(name)), f"to forget {environment}"
+                )
+        self.release(environment)
+        self._targets.unpoint(name)
 
     def restore_routes(self) -> None:
-        """Write every known route that Caddy has lost.
+        """Write every known route that Caddy has lost, and what the shipped configuration says by now.
 
-        Waits for no hold: a Caddy without its routes has just started, so nobody waits at it.
+        For a lost route it waits for no hold: a Caddy without its routes has just started, so nobody waits at it.
         """
         known = [_read_route(path) for path in sorted(self._routes.iterdir()) if not path.name.startswith(".")]
         lost = [route for route in known if not self._has_route(slug(route.environment))]
         if lost:
             with self._locked():
-                self._write_config(lost)
+                self._write_routes(lost)
+        self._bring_up_to_date()
         self._certify([route for route in known if route.tls and route not in lost])
+
+    def _bring_up_to_date(self) -> None:
+        """Bring what Caddy resumed up to the configuration it was started with; not while anybody waits at it."""
+        try:
+            base = json.loads((self._admin.path.with_name(BASE_FILE)).read_text())
+        except FileNotFoundError:
+            return  # somebody runs Caddy without the script that ships with OdooOps: its configuration is theirs
+        with self._locked():
+            read = self._admin.call("GET", "/config/")
+            if self._held_by_others("") or not isinstance(read.body, dict):
+                return
+            try:
+                wanted = caddy.with_base(read.body, base, self._server_name, str(self._targets.root))
+            except (KeyError, TypeError):
+                raise Permanent(
+                    f"The configuration that Caddy was started with has no server `{self._server_name}`: "
+                    "begin with docker/caddy/caddy.json."
+                ) from None
+            if wanted != read.body:
+                answer = self._admin.call("POST", "/config/", wanted, if_match=read.etag)
+                if answer.status not in (200, 412):  # 412: somebody else wrote since; the next look does it
+                    raise Permanent(f"Caddy refused the configuration that ships with OdooOps: {_reason(answer)}")
+                time.sleep(CONFIG_SETTLE_SECONDS)
 
     def _certify(self, routes: list[Route]) -> None:
         """Ask for the certificates of hosts that DNS has come to lead here; not while anybody waits at the proxy."""
@@ -140,7 +179,7 @@ class CaddyProxy:
         if ready:
             with self._locked():
                 if not self._held_by_others(""):
-                    self._write_config(ready)
+                    self._write_routes(ready)
 
     def upstream(self, environment: str) -> str | None:
         """Return the alias the route leads to, once Caddy says that it has the route."""
@@ -209,10 +248,13 @@ class CaddyProxy:
             current = caddy.with_route(current, made, route.tls, unready)
         return current
 
-    def _write_config(self, routes: list[Route]) -> None:
+    def _write_routes(self, routes: list[Route]) -> None:
+        self._write_server(lambda current: self._wanted(current, routes), f"the route of {routes[0].environment}")
+
+    def _write_server(self, change: Callable[[Any], Any], what: str) -> None:
         for _ in range(CONFLICTS_MAX):
             read = self._server_config()
-            wanted = self._wanted(read.body, routes)
+            wanted = change(read.body)
             if wanted == read.body:
                 return
             answer = self._admin.call("PATCH", self._server, wanted, if_match=read.etag)
@@ -220,7 +262,7 @@ class CaddyProxy:
                 time.sleep(CONFIG_SETTLE_SECONDS)
                 return
             if answer.status != 412:  # 412: somebody else wrote since; read again
-                raise Permanent(f"Caddy refused the route of {routes[0].environment}: {_reason(answer)}")
+                raise Permanent(f"Caddy refused {what}: {_reason(answer)}")
         raise Retryable("Caddy's configuration keeps changing under the agent; try again in a minute.")
 
     @contextmanager

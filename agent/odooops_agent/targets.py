@@ -47,6 +47,13 @@ class Targets:
         passing.replace(self.root / slug)
         self._persist(self.root)
 
+    def unpoint(self, slug: str) -> None:
+        """Lead a route nowhere any more."""
+        alias = self.alias_of(slug)
+        (self.root / slug).unlink(missing_ok=True)
+        if alias and self._read(alias) is None:
+            self._retire(alias)
+
     def alias_of(self, slug: str) -> str | None:
         """Return the alias a route leads to."""
         try:

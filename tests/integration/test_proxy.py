@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from dataclasses import replace
 import pytest
 from odooops_agent.errors import Permanent, Retryable
 from odooops_agent.ports import Route
-from parts.caddy import Backends, Caddy, wait_until
+from parts.caddy import START, Backends, Caddy, wait_until
 from parts.load import Load
 
 HOST = "prod.localhost"
@@ -250,6 +251,118 @@ def test_routes_that_a_new_caddy_lost_are_written_again(caddy: Caddy, backends: 
     assert caddy.ask(HOST).status == 200
 
 
+def change_shipped(caddy: Caddy, **values: object) -> None:
+    """Change the shipped configuration, as an upgrade of OdooOps does."""
+    config = json.loads((caddy.folder / "caddy.json").read_text())
+    config["apps"]["http"]["servers"]["odooops"] |= values
+    (caddy.folder / "caddy.json").write_text(json.dumps(config))
+
+
+def test_an_upgrade_of_the_shipped_configuration_takes_effect_and_no_route_is_missed(
+    caddy: Caddy, backends: Backends
+) -> None:
+    proxy, old = caddy.proxy(), backends.start("old")
+    caddy.targets.answer(OLD, old)
+    proxy.ensure_route(OTHER)
+    proxy.ensure_route(ROUTE)
+    before = caddy.config()
+    caddy.kill()
+    gone = [route for route in before["routes"] if route.get("@id") == "odooops-console"]
+    answer = {"handler": "static_response", "status_code": 404, "body": "upgraded"}
+    change_shipped(caddy, idle_timeout="7m", routes=[{"@id": "odooops-new", "handle": [answer]}])
+    caddy.start()
+    assert gone
+    assert caddy.ask(HOST).status == 200, "a restarted Caddy serves its routes before the agent has looked"
+    caddy.proxy().restore_routes()
+    after = caddy.config()
+    assert after["idle_timeout"] == "7m"
+    assert [route["@id"] for route in after["routes"]] == ["odooops-demo-prod", "odooops-demo-stage", "odooops-new"]
+    assert after["automatic_https"] == before["automatic_https"]
+    assert caddy.ask(HOST).status == 200
+    assert caddy.ask("nobody.localhost").body == b"upgraded"
+    saved = caddy.folder / "config" / "caddy" / "autosave.json"
+    written = saved.stat().st_mtime_ns
+    caddy.proxy().restore_routes()
+    assert saved.stat().st_mtime_ns == written, "what is so already is not written again"
+
+
+def test_an_upgrade_waits_while_anybody_is_held(caddy: Caddy) -> None:
+    proxy = caddy.proxy()
+    proxy.ensure_route(ROUTE)
+    caddy.kill()
+    change_shipped(caddy, idle_timeout="7m")
+    caddy.start()
+    proxy.hold("demo/prod", NEW)
+    proxy.restore_routes()
+    assert "idle_timeout" not in caddy.config()
+    proxy.release("demo/prod")
+    proxy.restore_routes()
+    assert caddy.config()["idle_timeout"] == "7m"
+
+
+def test_without_the_agents_routes_caddy_starts_with_the_shipped_configuration(caddy: Caddy) -> None:
+    caddy.kill()
+    change_shipped(caddy, idle_timeout="7m")
+    caddy.start()
+    assert caddy.config()["idle_timeout"] == "7m"
+
+
+def test_a_removed_route_is_served_no_more_and_stays_so(caddy: Caddy, backends: Backends) -> None:
+    proxy, old = caddy.proxy(), backends.start("old")
+    caddy.targets.answer(OLD, old)
+    proxy.ensure_route(ROUTE)
+    proxy.ensure_route(OTHER)
+    proxy.hold("demo/prod", NEW)
+    proxy.remove_route("demo/prod")
+    assert caddy.ask(HOST).status == 404
+    assert proxy.upstream("demo/prod") is None
+    assert proxy.upstream("demo/stage") == OTHER.alias
+    assert caddy.config()["automatic_https"]["skip"] == ["console.localhost", "stage.localhost"]
+    proxy.remove_route("demo/prod")  # again: what is gone is success
+    caddy.proxy().restore_routes()
+    assert caddy.ask(HOST).status == 404
+    assert caddy.targets.alias_of("demo-prod") is None
+    # Its hold is gone with it: the other one's hosts may change.
+    replaced = replace(OTHER, hosts=("two.localhost",))
+    caddy.proxy(write_wait_seconds=0.1).ensure_route(replaced)
+
+
+def test_a_route_is_not_removed_while_another_environment_is_held(caddy: Caddy) -> None:
+    proxy = caddy.proxy(write_wait_seconds=0.3)
+    proxy.ensure_route(ROUTE)
+    proxy.ensure_route(OTHER)
+    proxy.hold("demo/stage", "demo-stage-r2")
+    with pytest.raises(Retryable, match="demo-stage"):
+        proxy.remove_route("demo/prod")
+    proxy.release("demo/stage")
+    proxy.remove_route("demo/prod")
+    assert caddy.ask(HOST).status == 404
+
+
+def test_what_a_trusted_load_balancer_tells_of_the_visitor(caddy: Caddy, backends: Backends) -> None:
+    proxy, old = caddy.proxy(), backends.start("old")
+    caddy.targets.answer(OLD, old)
+    proxy.ensure_route(replace(ROUTE, redirects=("old.localhost",)))
+    told = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": HOST}
+    for trusted, proto in (("10.0.0.0/8,127.0.0.1", "https"), ("10.0.0.0/8", "http")):
+        caddy.kill()
+        caddy.start(trusted_proxies=trusted)
+        proxy.restore_routes()
+        seen = caddy.ask(HOST, "/headers", **told).json()
+        assert seen["x-forwarded-proto"] == proto
+        assert seen["x-forwarded-for"].startswith("6.6.6.6, 203.0.113.9") is (proto == "https")
+
+
+@pytest.mark.parametrize("wrong", ["proxy.example", '10.0.0.1"],"x":["', "10.0.0.1|e"])
+def test_a_trusted_proxy_that_is_no_address_stops_caddy_with_a_sentence(caddy: Caddy, wrong: str) -> None:
+    caddy.kill()
+    environment = {**os.environ, "ODOOOPS_TRUSTED_PROXIES": wrong, "ODOOOPS_CADDY_SHARED": str(caddy.folder / "run")}
+    argv = ["sh", str(START)]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 1
+    assert "ODOOOPS_TRUSTED_PROXIES" in done.stderr
+
+
 def test_a_get_whose_worker_dies_is_not_repeated(caddy: Caddy, backends: Backends) -> None:
     proxy, old = caddy.proxy(), backends.start("old")
     caddy.targets.answer(OLD, old)
@@ -296,8 +409,8 @@ def test_redirects_keep_the_path_and_the_port(caddy: Caddy) -> None:
     caddy.proxy().ensure_route(replace(ROUTE, redirects=("old.localhost",)))
     with_port = caddy.ask(f"old.localhost:{caddy.port}", "/shop?page=2")
     assert with_port.status == 308
-    assert with_port.headers["location"] == f"http://{HOST}:{caddy.port}/shop?page=2"
-    assert caddy.ask("old.localhost", "/shop").headers["location"] == f"http://{HOST}/shop"
+    assert with_port.headers["location"] == f"//{HOST}:{caddy.port}/shop?page=2"
+    assert caddy.ask("old.localhost", "/shop").headers["location"] == f"//{HOST}/shop"
 
 
 def test_only_the_hosts_without_tls_are_kept_from_asking_for_certificates(caddy: Caddy) -> None:

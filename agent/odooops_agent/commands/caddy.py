@@ -66,6 +66,32 @@ def with_route(server: Mapping[str, Any], route: Json, tls: bool, unready: Colle
     return changed
 
 
+def without_route(server: Mapping[str, Any], identifier: str) -> Json:
+    """Return the server's configuration without the route of this `@id`."""
+    changed: Json = copy.deepcopy(dict(server))
+    routes: list[Json] = changed.get("routes") or []
+    gone = [route for route in routes if route.get("@id") == identifier]
+    if gone:
+        changed["routes"] = [route for route in routes if route not in gone]
+        _skip_certificates(changed, set().union(*map(_hosts, gone)), set())
+    return changed
+
+
+def with_base(config: Mapping[str, Any], base: Mapping[str, Any], server: str, targets: str) -> Json:
+    """Return the shipped configuration with what the agent had added to the running one.
+
+    :param targets: the folder that all of the agent's routes name; every other route is the shipped configuration's
+    """
+    wanted: Json = copy.deepcopy(dict(base))
+    ours: Json = wanted["apps"]["http"]["servers"][server]
+    running: Mapping[str, Any] = config["apps"]["http"]["servers"][server]
+    routes = [copy.deepcopy(route) for route in running.get("routes") or () if f"{{file.{targets}/" in str(route)]
+    skipped = set((running.get("automatic_https") or {}).get("skip") or ())
+    ours["routes"] = [*routes, *(ours.get("routes") or ())]
+    _skip_certificates(ours, set(), skipped & set().union(*map(_hosts, routes)))
+    return wanted
+
+
 def _skip_certificates(server: Json, former: set[str], hosts: set[str]) -> None:
     """Ask for no certificate for hosts that are served without TLS: behind a load balancer, on a laptop, or not yet."""
     https: Json = dict(server.get("automatic_https") or {})
@@ -84,10 +110,11 @@ def _redirects(route: Route) -> list[Json]:
     if not route.redirects:
         return []
     hosts = list(route.redirects)
+    # Without a scheme: the visitor keeps the one that he came by, also where a load balancer in front does TLS.
     with_port = {"host": hosts, "header_regexp": {"Host": {"name": "port", "pattern": ":[0-9]+$"}}}
     return [
-        _redirect(with_port, f"{{http.request.scheme}}://{route.hosts[0]}{{http.regexp.port.0}}{{http.request.uri}}"),
-        _redirect({"host": hosts}, f"{{http.request.scheme}}://{route.hosts[0]}{{http.request.uri}}"),
+        _redirect(with_port, f"//{route.hosts[0]}{{http.regexp.port.0}}{{http.request.uri}}"),
+        _redirect({"host": hosts}, f"//{route.hosts[0]}{{http.request.uri}}"),
     ]
 
 

@@ -193,6 +193,14 @@ class FakeProxy:
         self._world.upstreams.setdefault(route.environment, route.alias)
         self._world.routes[route.environment] = route
 
+    def remove_route(self, environment: str) -> None:
+        self._world.call("proxy.remove_route")
+        if self._world.held - {environment}:
+            self._world.violations.append("configuration was written during another environment's hold")
+        self._world.routes.pop(environment, None)
+        self._world.upstreams.pop(environment, None)
+        self._world.held.discard(environment)
+
     def upstream(self, environment: str) -> str | None:
         self._world.call("proxy.upstream")
         return self._world.upstreams.get(environment)

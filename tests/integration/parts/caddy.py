@@ -22,6 +22,7 @@ from odooops_agent.proxy import AdminSocket, CaddyProxy
 from odooops_agent.targets import PORTS, Targets
 
 SHIPPED = Path(__file__).resolve().parents[3] / "docker" / "caddy" / "caddy.json"
+START = SHIPPED.with_name("start.sh")
 BACKEND = Path(__file__).with_name("backend.py")
 
 
@@ -65,16 +66,22 @@ class Caddy:
     def proxy(self, **options: Any) -> CaddyProxy:
         return CaddyProxy(AdminSocket(self.socket), self.folder / "state", self.targets, **options)
 
-    def start(self, *, resume: bool = True) -> None:
-        argv = [caddy_binary(), "run", "--config", str(self.folder / "caddy.json"), *(["--resume"] if resume else [])]
+    def start(self, *, resume: bool = True, trusted_proxies: str = "") -> None:
+        """Start as compose does; without `resume` its volumes are new."""
+        if not resume:
+            shutil.rmtree(self.folder / "config", ignore_errors=True)
         environment = {
             **os.environ,
+            "PATH": f"{Path(caddy_binary()).parent}:{os.environ['PATH']}",
+            "ODOOOPS_CADDY_BASE": str(self.folder / "caddy.json"),
+            "ODOOOPS_CADDY_SHARED": str(self.folder / "run"),
+            "ODOOOPS_TRUSTED_PROXIES": trusted_proxies,
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "XDG_DATA_HOME": str(self.folder / "data"),
             "ODOOOPS_CONSOLE_HOST": "console.localhost",
         }
         with (self.folder / "caddy.log").open("ab") as log:
-            self._process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(["sh", str(START)], env=environment, stdout=log, stderr=log)
         wait_until(self._answers, 20, "Caddy starts")
 
     def kill(self) -> None:
