@@ -77,7 +77,7 @@ class Agent:
         self._reporting.start()
         # A proxy that was made anew would keep what is recovered from its visitors.
         self._watch.mend_proxy()
-        # Before any lease: what an earlier process left must be safe first.
+        # Before any lease: until it is safe nothing else may change what an earlier process left.
         self._worker.recover()
         self._watching.start()
         self._wakeup.start()

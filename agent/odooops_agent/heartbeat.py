@@ -20,7 +20,7 @@ from .control_plane import ControlPlane
 from .errors import AgentError, Retryable, Unauthorized
 from .journal import Journal
 from .leases import Leases
-from .protocol import AgentInfo, EnvironmentReport, HeartbeatRequest, HeartbeatResponse, Host
+from .protocol import AgentInfo, EnvironmentReport, HeartbeatRequest, HeartbeatResponse, Host, WorkedOn
 from .steps import Ports
 
 _logger = logging.getLogger(__name__)
@@ -87,15 +87,29 @@ class Heartbeat:
         return f"Operation {overdue[0]} goes on: nobody else can get it while nobody asks." if overdue else ""
 
     def _request(self) -> HeartbeatRequest:
-        steps = {one.id: self._journal.current_step(one.id) for one in self._leases.worked_on({})}
         return HeartbeatRequest(
             agent=self._agent,
             at=self._clock.now(),
-            operations=self._leases.worked_on(steps),
+            operations=self._held(),
             tokens=self._journal.tokens(),
             host=structs.replace(self._host(), clock_offset_seconds=self.offset_seconds),
             environments=self._environments(),
             sealing_public_key=self._sealing_public_key,
+        )
+
+    def _held(self) -> tuple[WorkedOn, ...]:
+        """Return what is worked on, and what has ended and is not reported yet.
+
+        Its lease running out meanwhile would have the control plane give it out again, as if it had never ended.
+        """
+        # The outcomes are asked for last: what ends meanwhile is among them by then.
+        steps = {one.id: self._journal.current_step(one.id) for one in self._leases.worked_on({})}
+        worked_on = self._leases.worked_on(steps)
+        known = {one.id for one in worked_on}
+        ended = {number: token for number, token in self._journal.undelivered().items() if number not in known}
+        return (
+            *worked_on,
+            *(WorkedOn(id=one, token=token, step=self._journal.current_step(one)) for one, token in ended.items()),
         )
 
     def _obey(self, request: HeartbeatRequest, response: HeartbeatResponse) -> None:

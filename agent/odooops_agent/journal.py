@@ -135,11 +135,19 @@ class Journal:
         self._update(operation_id, cause=json.dumps(cause), state="undoing")
 
     def set_token(self, operation_id: int, token: int) -> None:
-        """Take over a newer lease of an operation that the journal knows; reports carry it from now on."""
+        """Take over a newer lease of an operation that the journal knows; reports carry it from now on.
+
+        One that has ended is reported again: under the older lease its outcome would be refused.
+        """
         with self._transaction() as sql:
             sql.execute("UPDATE operation SET token = ?, suspended = 0 WHERE id = ?", (token, operation_id))
-            for key in sql.execute("SELECT environment FROM operation WHERE id = ?", (operation_id,)).fetchall():
-                self._see_token(sql, key[0], token)
+            row = sql.execute("SELECT environment, finish FROM operation WHERE id = ?", (operation_id,)).fetchone()
+            if row is not None:
+                self._see_token(sql, row[0], token)
+            if row is not None and row[1] is not None:
+                sql.execute("DELETE FROM outbox WHERE operation_id = ? AND kind = 'finish'", (operation_id,))
+                self._put(sql, operation_id, "finish", _under(token, row[1]))
+        self._announce()
 
     def suspend(self, operation_id: int) -> None:
         """Record that the lease was lost while the operation was under way."""
@@ -153,9 +161,9 @@ class Journal:
             sql.execute("UPDATE operation SET results = ? WHERE id = ?", (json.dumps(results), operation_id))
 
     def end(self, operation_id: int, finish: FinishRequest[Any]) -> None:
-        """Record the outcome and put it in the outbox."""
-        body = encode(finish)
+        """Record the outcome and put it in the outbox, under the newest lease."""
         with self._transaction() as sql:
+            body = _under(self._token(sql, operation_id) or finish.token, encode(finish))
             sql.execute(
                 "UPDATE operation SET state = 'ended', finish = ?, suspended = 0 WHERE id = ?", (body, operation_id)
             )
@@ -290,18 +298,18 @@ class Journal:
         )
         return None if row is None else Report(*row)
 
-    def report_again(self, operation_id: int, token: int) -> None:
-        """Queue the outcome of an ended operation for a newer lease of it."""
-        with self._transaction() as sql:
-            row = sql.execute("SELECT finish FROM operation WHERE id = ?", (operation_id,)).fetchone()
-            finish = msgspec.json.decode(row[0]) | {"token": token}
-            sql.execute("UPDATE operation SET token = ? WHERE id = ?", (token, operation_id))
-            self._put(sql, operation_id, "finish", msgspec.json.encode(finish))
-        self._announce()
-
     def acknowledge(self, report_id: int) -> None:
         with self._transaction() as sql:
             sql.execute("DELETE FROM outbox WHERE id = ?", (report_id,))
+
+    def undelivered(self) -> dict[int, int]:
+        """Return the operations whose outcome the control plane does not know yet, with the lease's token."""
+        return dict(
+            self._all(
+                "SELECT operation_id, max(json_extract(CAST(body AS TEXT), '$.token')) FROM outbox"
+                " WHERE kind = 'finish' GROUP BY operation_id"
+            )
+        )
 
     def set_aside(self, report: Report, reason: str) -> None:
         """Take a report out of the outbox that will never be accepted, and keep it with the reason."""
@@ -400,6 +408,11 @@ def _entry(row: Sequence[Any]) -> Entry:
         finish=finish,
         suspended=bool(suspended),
     )
+
+
+def _under(token: int, finish: bytes) -> bytes:
+    """Return an outcome as reported under another lease's token."""
+    return msgspec.json.encode(msgspec.json.decode(finish) | {"token": token})
 
 
 def _time(text: str | None) -> datetime | None:

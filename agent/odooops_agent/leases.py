@@ -21,6 +21,7 @@ class Lease:
     renewed_at: float  # monotonic
     cancelled: bool = False
     lost: bool = False
+    recovering: bool = False
 
 
 class Leases:
@@ -49,7 +50,7 @@ class Leases:
         with self._lock:
             self._leases[operation.id] = Lease(
                 operation.id, operation.environment.key, operation.kind, token,
-                operation.lease_seconds, self._clock.monotonic(),
+                operation.lease_seconds, self._clock.monotonic(), recovering=True,
             )  # fmt: skip
 
     def drop(self, operation_id: int) -> None:
@@ -92,8 +93,9 @@ class Leases:
             return lease is not None and lease.lost
 
     def busy(self) -> int:
+        """Return how many operations run; one that waits to be brought to a safe end keeps none from running."""
         with self._lock:
-            return len(self._leases)
+            return sum(not one.recovering for one in self._leases.values())
 
     def working(self, operation_id: int) -> bool:
         with self._lock:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from .background import Repeating
 from .clock import Clock
@@ -51,26 +53,51 @@ class Worker:
         self._suspended: dict[int, float] = {}
         self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
+        # One operation at a time may change an environment, in the order in which they came.
+        self._environments: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._taking = True
         self.loop = Repeating("worker", self.work)
 
     # -- the life of the process
 
     def recover(self) -> None:
-        """Bring to an end what an earlier process left; to be called before any lease is asked for."""
+        """Begin to bring to an end what an earlier process left; to be called before any lease is asked for.
+
+        Each environment is recovered in a thread of its own, as it may have to wait for a part that is away; until it
+        is done nothing else changes it. All leases are held from the start.
+        """
+        left: dict[str, list[Entry]] = {}
         for entry in self._journal.unfinished():
-            _logger.info("operation %s was cut off: bringing it to a safe end", entry.operation.id)
             self._leases.resume(entry.operation, entry.token)
-            self._run(entry.operation.id, lambda entry=entry: self._workshop.recover(entry))  # type: ignore[misc]
+            left.setdefault(entry.operation.environment.key, []).append(entry)
         self._journal.compact()
+        for key, entries in left.items():
+            self._environments[key].acquire()
+            self._in_thread(f"recovery-{key}", partial(self._recover_environment, key, entries))
+
+    def _recover_environment(self, key: str, entries: list[Entry]) -> None:
+        try:
+            for entry in entries:
+                _logger.info("operation %s was cut off: bringing it to a safe end", entry.operation.id)
+                self._run(entry.operation.id, partial(self._workshop.recover, entry))
+        finally:
+            self._environments[key].release()
+
+    def _in_thread(self, name: str, act: Callable[[], None]) -> None:
+        thread = threading.Thread(target=act, name=name, daemon=True)
+        with self._lock:
+            self._threads = {one for one in self._threads if one.is_alive()} | {thread}
+            thread.start()  # within the lock: one that has not begun is not alive either
 
     def finish_running(self, seconds: float) -> bool:
         """Take no more work and wait for what runs; tells whether all of it ended."""
         self._taking = False
         deadline = self._clock.monotonic() + seconds
-        for thread in list(self._threads):
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     # -- one round
 
@@ -118,32 +145,33 @@ class Worker:
 
     def _start(self, operation: Operation) -> None:
         """Run a leased operation, or carry on with what the journal knows of it."""
-        known = self._journal.get(operation.id)
         if not self._leases.take(operation):
             _logger.info("operation %s goes on under a new lease", operation.id)
             self._journal.set_token(operation.id, operation.token)
             return
-        if known is not None and known.finish is not None:
-            _logger.info("operation %s has ended here before: reporting that", operation.id)
-            self._journal.report_again(operation.id, operation.token)
-            self._leases.drop(operation.id)
-            return
         self._suspended.pop(operation.id, None)
-        thread = threading.Thread(
-            target=self._run, args=(operation.id, self._work_for(operation, known)), name=f"operation-{operation.id}"
-        )
-        thread.daemon = True
-        with self._lock:
-            self._threads = {one for one in self._threads if one.is_alive()} | {thread}
-        thread.start()
+        act = partial(self._run, operation.id, partial(self._carry_out, operation))
+        self._in_thread(f"operation-{operation.id}", act)
 
-    def _work_for(self, operation: Operation, known: Entry | None) -> Callable[[], None]:
-        if known is None or known.plan is None:
-            return lambda: self._workshop.take_on(operation)
+    def _carry_out(self, operation: Operation) -> None:
+        if operation.kind == "plan":
+            self._work_on(operation)
+            return
+        with self._environments[operation.environment.key]:
+            self._work_on(operation)
+
+    def _work_on(self, operation: Operation) -> None:
+        known = self._journal.get(operation.id)
+        if known is None or (known.plan is None and known.finish is None):
+            self._workshop.take_on(operation)
+            return
         self._journal.set_token(operation.id, operation.token)
+        if known.finish is not None:
+            _logger.info("operation %s has ended here before: reporting that", operation.id)
+            return
         entry = self._journal.get(operation.id)
         assert entry is not None
-        return lambda: self._workshop.recover(entry, onward=known.suspended)
+        self._workshop.recover(entry, onward=known.suspended)
 
     def _run(self, operation_id: int, act: Callable[[], None]) -> None:
         try:
@@ -168,14 +196,21 @@ class Worker:
             entry = self._journal.get(operation_id)
             if entry is None or entry.finish is not None:
                 continue
-            try:
-                self._leases.resume(entry.operation, entry.token)
+            self._leases.resume(entry.operation, entry.token)
+            self._in_thread(f"recovery-{operation_id}", partial(self._end_one, entry))
+
+    def _end_one(self, entry: Entry) -> None:
+        operation_id = entry.operation.id
+        try:
+            with self._environments[entry.operation.environment.key]:
                 self._workshop.recover(entry)
-            except LeaseLost:
-                _logger.warning("operation %s is another worker's: forgotten here", operation_id)
-                self._journal.forget(operation_id)
-            except Exception:
-                _logger.exception("operation %s can't be brought to an end yet", operation_id)
-                self._suspended[operation_id] = self._clock.monotonic()
-            finally:
-                self._leases.drop(operation_id)
+        except LeaseLost:
+            _logger.warning("operation %s is another worker's: forgotten here", operation_id)
+            self._journal.forget(operation_id)
+        except Exception:
+            _logger.exception("operation %s can't be brought to an end yet", operation_id)
+            self._suspended[operation_id] = self._clock.monotonic()
+        finally:
+            self._leases.drop(operation_id)
+            self._on_ended()
+            self.loop.now()

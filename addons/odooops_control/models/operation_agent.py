@@ -50,7 +50,8 @@ class OdooopsOperation(models.Model):
         """
         if self.state in transitions.OPERATION_LEASED:
             return True
-        if not self.token or self._is_overtaken():
+        # A heartbeat that was under way while the outcome arrived must not bring it back to life.
+        if self.reported or not self.token or self._is_overtaken():
             return False
         if self.state in ("queued", "indeterminate") and not self._is_blocked():
             moved = self._update_state("running")

@@ -211,6 +211,23 @@ class TestLease(OdooopsCase):
         self.stage.indeterminate = True
         self.assertFalse(self._lease())
 
+    def test_a_heartbeat_sent_before_the_outcome_changes_nothing_after_it(self):
+        """The agent reports what ended as held until the outcome is delivered; the two may cross."""
+        operation = self._running_deploy()
+        self._finish(operation, "indeterminate", {}, {"code": "stuck", "message": "Unclear."})
+        self.assertEqual(self._heartbeat(operation), [{"id": operation.id, "order": "lost"}])
+        self.assertEqual((operation.state, operation.deployment_id.state), ("indeterminate", "indeterminate"))
+        self.assertFalse(self._lease(("deploy",)), "and nobody gets it again")
+
+    def test_what_ended_is_held_until_its_outcome_is_delivered(self):
+        """A heartbeat takes back what was queued again while neither side heard the other, so it runs once."""
+        operation = self._interrupted_deploy()
+        self.assertEqual(self._heartbeat(operation), [{"id": operation.id, "order": "continue"}])
+        self.assertFalse(self._lease(("deploy",)))
+        self._finish(operation, result=self._deploy_result(operation))
+        self.assertEqual((operation.state, operation.deployment_id.state), ("succeeded", "live"))
+        self.assertFalse(self._lease(("deploy",)))
+
     def test_silent_agent_is_noticed(self):
         self.agent._seen(protocol.Heartbeat.from_json(fixture("heartbeat_request")))
         self.assertEqual(self.agent.state, "online")

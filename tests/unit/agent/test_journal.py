@@ -104,7 +104,7 @@ def test_an_outcome_is_reported_again_under_a_newer_token(journal, operation, dr
     journal.begin(operation)
     journal.end(operation.id, finish(operation, droplet.world.now()))
     bodies(journal)
-    journal.report_again(operation.id, 99)
+    journal.set_token(operation.id, 99)
     kind, body = bodies(journal)[0]
     assert (kind, body["token"], body["outcome"]) == ("finish", 99, "failed")
     assert journal.get(operation.id).token == 99

@@ -243,26 +243,109 @@ def test_an_outcome_that_never_arrived_is_reported_with_the_next_lease(agent, co
     assert agent.droplet.world.calls.count("proxy.hold") == 1
 
 
-def test_an_agent_that_was_killed_recovers_before_it_asks_for_work(tmp_path, control):
-    droplet = FakeDroplet(tmp_path)
+def killed_in_a_deployment(folder, control, call="database.snapshot halfway"):
+    """Return an agent that was killed at a call and started anew, and the operation."""
+    droplet = FakeDroplet(folder)
     droplet.deploy(1)
     droplet.world.watched = KEY
     operation = droplet.deployment(3)
+    forget_reports(droplet)
     control.queue(operation)
-    leased = control.lease(type("Request", (), {"kinds": ("deploy",), "tokens": {}})()).operation
-    droplet.world.before_call = lambda call: kill_at(call, "database.snapshot halfway")
+    leased = control.lease(Mock(kinds=("deploy",), tokens={})).operation
+    droplet.world.before_call = lambda name: kill_at(name, call)
     with pytest.raises(Killed):
         droplet.workshop.take_on(leased)
     droplet.world.before_call = lambda call: None
     control.leases.clear()
-    agent = RunningAgent(droplet, control)
+    return RunningAgent(droplet, control), leased
+
+
+def test_an_agent_that_was_killed_recovers(tmp_path, control):
+    agent, _ = killed_in_a_deployment(tmp_path, control)
     agent.worker.recover()
+    assert agent.worker.finish_running(30)
     assert control.leases == []
-    assert check_safe(droplet, token=0) == digest(1)
+    assert check_safe(agent.droplet, token=0) == digest(1)
     agent.reporter.deliver()
     finish = next(body for kind, body in control.reports if kind == "finish")
     assert (finish["outcome"], finish["error"]["code"]) == ("failed", "interrupted")
     assert finish["error"]["step"] == "snapshot_database"
+
+
+def test_a_recovery_that_waits_hinders_no_other_environment(tmp_path, control):
+    agent, operation = killed_in_a_deployment(tmp_path, control)
+    reached, go_on = pause_at(agent.droplet, "database.unfence")
+    agent.worker.recover()
+    assert reached.wait(10)
+    elsewhere = [agent.droplet.operation("plan", 3, environment={"key": "other/prod"}) for _ in range(4)]
+    for plan in elsewhere:
+        control.queue(plan)
+    agent.worker.work()
+    wait_until(lambda: set(agent.droplet.journal.undelivered()) == {one.id for one in elsewhere})
+    agent.heartbeat.beat()
+    assert (operation.id, operation.token) in {(one.id, one.token) for one in control.heartbeats[-1].operations}
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert check_safe(agent.droplet, token=0) == digest(1)
+
+
+def test_an_environment_is_closed_until_it_is_recovered(tmp_path, control):
+    agent, operation = killed_in_a_deployment(tmp_path, control)
+    reached, go_on = pause_at(agent.droplet, "database.unfence")
+    agent.worker.recover()
+    assert reached.wait(10)
+    later = agent.droplet.operation("deploy", 2, plan_hash="0" * 64)
+    control.queue(later)
+    agent.worker.work()
+    wait_until(lambda: agent.leases.working(later.id))
+    time.sleep(0.05)
+    assert agent.droplet.journal.get(later.id) is None
+    go_on.set()
+    assert agent.worker.finish_running(30)
+    assert agent.droplet.outcome(operation.id).error.code == "interrupted"
+    assert agent.droplet.outcome(later.id).error.code == "plan_changed"
+
+
+def test_every_lease_of_what_was_cut_off_is_held_from_the_start(tmp_path, control):
+    """Both wait for PostgreSQL; the second one's lease must not run out until the first is done."""
+    agent, operation = killed_in_a_deployment(tmp_path, control)
+    reached, go_on = pause_at(agent.droplet, "database.unfence")
+    second = agent.droplet.operation("deploy", 2)
+    agent.droplet.journal.begin(second)
+    agent.worker.recover()
+    assert reached.wait(10)
+    agent.heartbeat.beat()
+    assert {one.id for one in control.heartbeats[-1].operations} == {operation.id, second.id}
+    go_on.set()
+    assert agent.worker.finish_running(30)
+
+
+def test_what_ended_is_held_until_its_outcome_is_delivered(agent, control):
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    agent.heartbeat.beat()
+    assert [(one.id, one.token) for one in control.heartbeats[-1].operations] == [(operation.id, operation.token)]
+    assert agent.leases.busy() == 0
+    agent.reporter.deliver()
+    agent.heartbeat.beat()
+    assert control.heartbeats[-1].operations == ()
+
+
+def test_a_lease_given_anew_at_the_very_end_is_reported_under_its_token(agent, control):
+    """The operation ends between the lease's arrival and its being noted."""
+    operation = deployment(agent)
+    control.queue(operation)
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    control.expire(operation.id)
+    newer = control.lease(Mock(kinds=("deploy",), tokens={KEY: operation.token})).operation
+    agent.leases.take(operation)
+    agent.worker._start(newer)
+    agent.leases.drop(operation.id)
+    agent.reporter.deliver()
+    assert control.outcomes() == {operation.id: "succeeded"}
 
 
 def kill_at(call, wanted):
@@ -521,6 +604,7 @@ def test_an_operation_of_another_worker_is_forgotten(agent, control):
     agent.droplet.world.seconds += 120
     control._leased.clear()
     agent.worker.work()
+    assert agent.worker.finish_running(30)
     assert agent.droplet.journal.get(operation.id) is None
 
 
