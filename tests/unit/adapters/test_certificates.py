@@ -30,7 +30,8 @@ def test_leads_here(host, own, expected):
 class Caddy:
     """Answers what the proxy asks of the admin API, from one server's configuration."""
 
-    def __init__(self):
+    def __init__(self, path):
+        self.path = path  # of the admin socket; no shipped configuration lies beside it
         self.server = {"listen": [":443"], "routes": []}
 
     def call(self, method, path, value=None, if_match=""):
@@ -43,7 +44,7 @@ class Caddy:
 
 
 def test_certificates_follow_dns(tmp_path):
-    caddy, led = Caddy(), {"shop.example"}
+    caddy, led = Caddy(tmp_path / "admin.sock"), {"shop.example"}
     proxy = CaddyProxy(caddy, tmp_path / "state", Targets(tmp_path / "targets"), leads_here=led.__contains__)
     route = Route("demo/prod", ("shop.example", "www.shop.example"), ("old.example",), "demo-prod-r1", 45, tls=True)
     proxy.ensure_route(route)
@@ -54,7 +55,7 @@ def test_certificates_follow_dns(tmp_path):
 
 
 def test_no_certificate_is_asked_for_while_somebody_waits(tmp_path):
-    caddy, led = Caddy(), set()
+    caddy, led = Caddy(tmp_path / "admin.sock"), set()
     proxy = CaddyProxy(caddy, tmp_path / "state", Targets(tmp_path / "targets"), leads_here=led.__contains__)
     route = Route("demo/prod", ("shop.example",), (), "demo-prod-r1", 45, tls=True)
     proxy.ensure_route(route)
