@@ -189,13 +189,15 @@ class PostgresDatabase:
         # Together with the revocation: whoever dies here leaves behind who has to be let in again.
         cursor.execute(build.comment(name, build.write_comment(kept)))
 
-    def _evict(self, cursor: Cursor, name: str) -> None:
+    def _evict(self, cursor: Cursor, name: str, looks: int = QUIET_LOOKS) -> None:
         """End sessions until there is none. Raises Permanent("database_in_use") that names who holds on."""
         deadline = time.monotonic() + self._evict_seconds
         quiet = 0
-        while quiet < QUIET_LOOKS:
+        while True:
             sessions = _sessions(cursor, name)
             quiet = 0 if sessions else quiet + 1
+            if quiet == looks:
+                return
             for each in sessions:
                 if each.can_end:
                     cursor.execute(build.END_SESSION, (each.pid,))
@@ -211,7 +213,7 @@ class PostgresDatabase:
         """Act once the database is empty; again when a client that reconnects without pause was just at the door."""
         deadline = time.monotonic() + self._evict_seconds
         while True:
-            self._evict(cursor, name)
+            self._evict(cursor, name, looks=1)  # the statement itself refuses when somebody is in
             try:
                 return act()
             except pg.ObjectInUse as error:

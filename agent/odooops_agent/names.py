@@ -101,5 +101,10 @@ class Names:
         return f"standby-{self.token}"
 
     @property
+    def update_gate(self) -> str:
+        """The file for whose end an update in waiting waits."""
+        return f"standby-{self.token}-update"
+
+    @property
     def labels(self) -> dict[str, str]:
         return {"odooops.stack": self.stack, "odooops.environment": self.key}

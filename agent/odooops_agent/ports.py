@@ -61,9 +61,13 @@ class Runtime(Protocol):
     """Docker Engine."""
 
     def pull(self, image: str, on_line: OnLine) -> None:
-        """Have `repository@digest` here. Raises Permanent("image_gone") when the registry no longer has it."""
+        """Have `repository@digest` here, its manifest read.
 
-    def read_manifest(self, image: str) -> ImageManifest: ...
+        Raises Permanent("image_gone") when the registry no longer has it.
+        """
+
+    def read_manifest(self, image: str) -> ImageManifest:
+        """Return what the image says is in it; once read it is known for good, also when the image is gone."""
 
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make the bridge network and connect the proxy's container to it."""
@@ -90,11 +94,14 @@ class Runtime(Protocol):
 
     def exposed_as(self, name: str) -> str | None: ...
 
-    def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
-        """Run a one-off to its end, stream its lines, remove it; returns the exit code.
+    def run(
+        self, name: str, begin: Callable[[], None], timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
+    ) -> int:
+        """Follow a one-off that was created to its end, stream its lines, remove it; returns the exit code.
 
-        A left-over of the same name is removed first. On cancellation or time-out the container is
-        stopped, killed, removed, then Cancelled or Permanent("timed_out") is raised.
+        `begin` is called once its lines are being read: it starts the container, or opens the gate before which it
+        waits. On cancellation or time-out the container is stopped, killed, removed, then Cancelled or
+        Permanent("timed_out") is raised.
         """
 
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:

@@ -35,10 +35,11 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
         return (role, password.reveal()) if password else None
 
     targets = Targets(settings.targets_dir)
+    shelf = settings.state_dir / "manifests"
     client = docker.DockerClient.from_env(timeout=MAINTENANCE_TIMEOUT_SECONDS)
     admin = AdminSocket(Path(urlsplit(settings.caddy_admin).path))
     return Ports(
-        runtime=DockerRuntime(client, settings.stack, settings.data_root, targets, settings.attach),
+        runtime=DockerRuntime(client, settings.stack, settings.data_root, targets, settings.attach, shelf),
         proxy=CaddyProxy(
             admin, settings.state_dir, targets, leads_here=lambda host: leads_here(host, settings.public_addresses)
         ),

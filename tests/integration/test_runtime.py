@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from odooops_agent.errors import Cancelled, Permanent, Refused, Retryable
 from odooops_agent.facts import Container
-from odooops_agent.ports import ContainerSpec, Mount, Route
+from odooops_agent.ports import Cancelled as Cancellation
+from odooops_agent.ports import ContainerSpec, Mount, OnLine, Route
 from odooops_agent.proxy import AdminSocket, CaddyProxy
 from parts.caddy import free_port, wait_until
 from parts.engine import PYTHON_BASE, Stack
@@ -21,6 +22,12 @@ KEY = "demo/prod"
 
 def never() -> bool:
     return False
+
+
+def run(stack: Stack, spec: ContainerSpec, limit: float, on_line: OnLine, cancelled: Cancellation = never) -> int:
+    runtime = stack.runtime()
+    runtime.create(spec)
+    return runtime.run(spec.name, lambda: runtime.start(spec.name), limit, on_line, cancelled)
 
 
 def test_an_image_comes_by_digest_and_tells_what_is_in_it(stack: Stack) -> None:
@@ -154,16 +161,26 @@ def test_containers_are_told_from_their_labels(stack: Stack) -> None:
 def test_a_one_off_streams_its_lines_and_is_gone_at_its_end(stack: Stack) -> None:
     lines: list[str] = []
     spec = stack.spec("run", "sh", "-c", "echo first; echo second >&2; printf 'no end'; exit 3")
-    stack.runtime().create(spec)  # a left-over of the same name
-    assert stack.runtime().run(spec, 30, lines.append, never) == 3
+    assert run(stack, spec, 30, lines.append) == 3
     assert sorted(lines) == ["first", "no end", "second"]
     assert stack.runtime()._inspect(spec.name) is None
+
+
+def test_no_line_is_lost_of_one_that_waited(stack: Stack) -> None:
+    runtime, lines = stack.runtime(), list[str]()
+    spec = stack.spec("waiting", "sh", "-c", "echo early; until [ -e /tmp/go ]; do sleep 0.02; done; echo late")
+    runtime.create(spec)
+    runtime.start(spec.name)
+    time.sleep(0.5)
+    begin = lambda: runtime.execute(spec.name, ["touch", "/tmp/go"], 5, print)  # noqa: E731
+    assert runtime.run(spec.name, begin, 30, lines.append, never) == 0
+    assert lines == ["early", "late"]
 
 
 def test_lines_come_while_it_runs(stack: Stack) -> None:
     arrivals: list[float] = []
     spec = stack.spec("stream", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.5; done")
-    stack.runtime().run(spec, 30, lambda _: arrivals.append(time.monotonic()), never)
+    run(stack, spec, 30, lambda _: arrivals.append(time.monotonic()))
     assert arrivals[2] - arrivals[0] > 0.8
 
 
@@ -171,7 +188,7 @@ def test_a_one_off_that_takes_too_long_is_stopped_and_removed(stack: Stack) -> N
     spec = stack.spec("slow", "sh", "-c", "trap '' TERM; echo began; while :; do sleep 0.2; done")
     began = time.monotonic()
     with pytest.raises(Permanent) as raised:
-        stack.runtime().run(spec, 1, print, never)
+        run(stack, spec, 1, print)
     assert raised.value.code == "timed_out"
     assert time.monotonic() - began < 20
     assert stack.runtime()._inspect(spec.name) is None
@@ -182,7 +199,7 @@ def test_a_one_off_can_be_called_off(stack: Stack) -> None:
     threading.Timer(1, called_off.set).start()
     spec = stack.spec("cancelled", "sleep", "60")
     with pytest.raises(Cancelled):
-        stack.runtime().run(spec, 60, print, called_off.is_set)
+        run(stack, spec, 60, print, called_off.is_set)
     assert stack.runtime()._inspect(spec.name) is None
 
 
@@ -201,14 +218,14 @@ def test_executing_in_a_running_container(stack: Stack) -> None:
 def test_a_container_that_wants_more_memory_than_its_limit_is_killed_alone(stack: Stack) -> None:
     eat = "a=x; while :; do a=$a$a; done"
     spec = stack.spec("memory", "sh", "-c", eat, memory_bytes=64 << 20)
-    assert stack.runtime().run(spec, 60, print, never) == 137
+    assert run(stack, spec, 60, print) == 137
 
 
 def test_odoos_image_runs_as_the_pinned_user_without_any_capability(stack: Stack) -> None:
     lines: list[str] = []
     argv = ("sh", "-c", "id -u; grep CapEff /proc/self/status; odoo --version; touch /usr/x 2>&1 || echo read-only")
     spec = stack.spec("odoo", *argv, image=stack.image(PYTHON_BASE))
-    assert stack.runtime().run(spec, 120, lines.append, never) == 0
+    assert run(stack, spec, 120, lines.append) == 0
     assert lines[0] == "10019"
     assert lines[1].split()[1] == "0" * 16
     assert any("Odoo Server 19.0" in line for line in lines)

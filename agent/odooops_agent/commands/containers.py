@@ -65,8 +65,12 @@ def update(
     *,
     baseline: str | None,
     admin_password: str | None,
+    gated: bool = False,
 ) -> ContainerSpec:
-    """The one-off that migrates. Never restarted: a droplet that boots must not find a `-u` in a container."""
+    """The one-off that migrates; with modules to look after in a database it waits at a gate first.
+
+    Never restarted: a droplet that boots must not find a `-u` in a container.
+    """
     argv = odoo.update(
         blueprint.environment.database.name,
         to_update,
@@ -74,6 +78,7 @@ def update(
         baseline=baseline,
         admin_password=admin_password,
         languages=blueprint.environment.languages if admin_password else (),
+        gate=blueprint.names.update_gate if gated else None,
     )
     return _spec(blueprint, "update", argv, config=blueprint.names.upgrade_config, stop_seconds=10)
 

@@ -50,9 +50,11 @@ def update(
     baseline: str | None = None,
     admin_password: str | None = None,
     languages: Iterable[str] = (),
+    gate: str | None = None,
 ) -> tuple[str, ...]:
     """Update and install modules, then judge the result in the same process.
 
+    :param gate: a file below the data directory; the code is imported first, the database waits until it is gone.
     :param baseline: a file below the data directory with the error lines of the last green deployment.
     :param admin_password: a file below the data directory with a new database's administrator password.
     """
@@ -60,6 +62,7 @@ def update(
     for option, modules in (("--update", to_update), ("--install", to_install)):
         names = [require(MODULE, name, "module name") for name in modules]
         argv += [option, ",".join(names)] if names else []
+    argv += ["--gate", f"{DATA_DIR}/{gate}"] if gate else []
     argv += ["--baseline", f"{DATA_DIR}/{baseline}"] if baseline else []
     argv += ["--admin-password-file", f"{DATA_DIR}/{admin_password}"] if admin_password else []
     codes = [code for code in languages if code != "en_US"]

@@ -159,6 +159,7 @@ def _update(job: _Job) -> Iterator[Step]:
     yield _claim(job)
     yield _create_web(job, standby=True)
     yield _preload_web(job)
+    yield _preload_update(job)
     # Before the hold: a long job may take its time to end without a visitor waiting for it.
     yield _stop_cron(job)
     yield Step("hold_requests", {"alias": names.alias, **_old(job)}, undo="resume_requests")
@@ -254,17 +255,25 @@ def _create_web(job: _Job, *, standby: bool = False) -> Step:
 
 def _preload_web(job: _Job) -> Step:
     """Have the new web container import its code; one that can't fails here, and nobody has noticed."""
+    arguments = {"name": job.names.container("web"), "gate": job.names.gate, **_preloading(job)}
+    return Step("preload_web", arguments, undo="stop_container")
+
+
+def _preloading(job: _Job) -> dict[str, Any]:
     image = job.facts.image
-    arguments = {
-        "name": job.names.container("web"),
-        "gate": job.names.gate,
+    return {
         "modules": list(loaded_modules(image, job.facts.database, job.operation.environment.modules)),
         "ready": list(odoo.is_ready()),
         "start_seconds": START_SECONDS,
         "uid": image.uid,
         "gid": image.gid,
     }
-    return Step("preload_web", arguments, undo="stop_container")
+
+
+def _preload_update(job: _Job) -> Step:
+    """Have the update import its code too, and wait at a gate of its own: a hold need not last while Python reads."""
+    arguments = {**_update_spec(job), "gate": job.names.update_gate, **_preloading(job)}
+    return Step("preload_update", arguments, undo="stop_update")
 
 
 def _open_gate(job: _Job) -> Step:
@@ -305,6 +314,12 @@ def _start_cron(job: _Job) -> Step:
 
 
 def _run_update(job: _Job, name: str, *, undo: str, arguments: dict[str, Any]) -> Step:
+    timeout = job.operation.options.update_timeout_seconds
+    gate = {} if job.shape == "install" else {"gate": job.names.update_gate}
+    return Step(name, {**arguments, **_update_spec(job), **gate, "timeout_seconds": timeout}, undo=undo)
+
+
+def _update_spec(job: _Job) -> dict[str, Any]:
     install = job.shape == "install"
     spec = containers.update(
         job.blueprint,
@@ -312,9 +327,9 @@ def _run_update(job: _Job, name: str, *, undo: str, arguments: dict[str, Any]) -
         job.modules.to_install,
         baseline=None if install else BASELINE,
         admin_password=ADMIN_PASSWORD if install else None,
+        gated=not install,
     )
-    timeout = job.operation.options.update_timeout_seconds
-    return Step(name, {**arguments, "spec": _plain(spec), "timeout_seconds": timeout}, undo=undo)
+    return {"spec": _plain(spec)}
 
 
 def _record(job: _Job) -> Step:

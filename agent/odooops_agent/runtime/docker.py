@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..facts import Container, ImageManifest
 from ..ports import Cancelled, ContainerSpec, OnLine
 from ..targets import Targets
 from . import manifest
+from .shelf import Shelf
 from .streams import Chunk, follow
 
 PULL_PROGRESS_SECONDS = 2.0
@@ -41,14 +42,18 @@ class DockerRuntime:
         data_root: Path,
         targets: Targets,
         attach: tuple[str, ...],
+        shelf: Path,
     ) -> None:
-        """`attach` names the containers that sit on every environment's network; the first is the proxy's."""
+        """`attach` names the containers that sit on every environment's network; the first is the proxy's.
+
+        `shelf` is the folder where the images' manifests are kept.
+        """
         self._api: Any = client.api
         self._stack = stack
         self._data_root = data_root
         self._targets = targets
         self._attach = attach
-        self._manifests: dict[str, ImageManifest] = {}
+        self._shelf = Shelf(shelf)
         self._reading = threading.Lock()
 
     # -- images
@@ -58,6 +63,7 @@ class DockerRuntime:
         with _explained():
             if self._has_image(image):
                 on_line(f"{image} is here already")
+                self.read_manifest(image)
                 return
             repository, _, digest = image.partition("@")
             try:
@@ -66,13 +72,17 @@ class DockerRuntime:
                         raise _pull_failure(image, str(event["error"]))
             except APIError as error:
                 raise _pull_failure(image, str(error.explanation or error)) from error
+            self.read_manifest(image)
 
     def read_manifest(self, image: str) -> ImageManifest:
-        """Read the image's own manifest out of a container that is never started."""
+        """Read the image's own manifest, once out of a container that is never started, then from the shelf."""
+        digest = image.partition("@")[2]
         with self._reading, _explained():
-            if image not in self._manifests:
-                self._manifests[image] = manifest.parse(self._read_file(image, manifest.PATH), image)
-            return self._manifests[image]
+            text = self._shelf.find(digest)
+            if text is None:
+                text = self._read_file(image, manifest.PATH)
+                self._shelf.keep(digest, text)
+        return manifest.parse(text, image)
 
     def _has_image(self, image: str) -> bool:
         try:
@@ -200,20 +210,20 @@ class DockerRuntime:
         """Return the alias under which the proxy finds the container."""
         return self._targets.answered_as(name)
 
-    def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
-        """Run a one-off to its end; see the port."""
-        self.remove(spec.name)
+    def run(
+        self, name: str, begin: Callable[[], None], timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
+    ) -> int:
+        """Follow a one-off to its end; see the port."""
         with _explained():
-            self._create(spec)
+            # Attached while it is silent, so that no line is lost.
+            output = self._api.attach(name, stdout=True, stderr=True, stream=True, logs=True, demux=True)
+            begin()
             try:
-                # Attached before the start, so that no line is lost.
-                output = self._api.attach(spec.name, stdout=True, stderr=True, stream=True, logs=True, demux=True)
-                self._api.start(spec.name)
-                return self._to_its_end(spec.name, output, timeout_seconds, on_line, cancelled)
+                return self._to_its_end(name, output, timeout_seconds, on_line, cancelled)
             finally:
                 # What happened matters more than a container that is left: the next deployment removes it.
                 with suppress(DockerException, requests.exceptions.RequestException):
-                    self._remove(spec.name)
+                    self._remove(name)
 
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
         """Run argv inside a running container; 124 when it was ended for taking too long."""
@@ -268,6 +278,7 @@ class DockerRuntime:
         while True:
             try:
                 self._api.remove_container(name, force=True, v=True)
+                return
             except NotFound:
                 return
             except APIError as error:

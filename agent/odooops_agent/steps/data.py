@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ..commands.containers import spec_from
 from ..errors import Permanent
 from ..facts import Identity
+from ..ports import ContainerSpec
 from .context import Arguments, Context
 
 VERDICT = re.compile(r"^ODOOOPS_VERDICT (\{.*\})\s*$")
@@ -121,7 +123,8 @@ def update_modules(ctx: Context, args: Arguments) -> str | None:
     started = ctx.clock.monotonic()
     lines = _VerdictLines(ctx)
     spec = spec_from(args["spec"])
-    code = ctx.ports.runtime.run(spec, args["timeout_seconds"], lines.take, ctx.cancelled)
+    begin = _open_gate(ctx, args["gate"]) if "gate" in args else _start_anew(ctx, spec)
+    code = ctx.ports.runtime.run(spec.name, begin, args["timeout_seconds"], lines.take, ctx.cancelled)
     ctx.keep("update_seconds", round(ctx.clock.monotonic() - started, 2))
     if lines.verdict is None:
         raise Permanent(
@@ -132,6 +135,16 @@ def update_modules(ctx: Context, args: Arguments) -> str | None:
     if failed:
         raise Permanent(failed[0], code="update_failed")
     return f"updated {len(lines.verdict['updated'])} modules"
+
+
+def _open_gate(ctx: Context, gate: str) -> Callable[[], None]:
+    return lambda: ctx.ports.filestore.remove_config(ctx.key, gate)
+
+
+def _start_anew(ctx: Context, spec: ContainerSpec) -> Callable[[], None]:
+    ctx.ports.runtime.remove(spec.name)  # one that was left has run already
+    ctx.ports.runtime.create(spec)
+    return lambda: ctx.ports.runtime.start(spec.name)
 
 
 class _VerdictLines:

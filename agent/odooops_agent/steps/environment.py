@@ -62,7 +62,7 @@ def clean_up(ctx: Context, args: Arguments) -> str | None:
     # What the update left is dropped only now that the old database serves again.
     if not args["install"] and ctx.ports.database.exists(names.database):
         ctx.ports.database.drop(names.aside)
-    for file in (names.config, names.upgrade_config, names.gate, ADMIN_PASSWORD):
+    for file in (names.config, names.upgrade_config, names.gate, names.update_gate, ADMIN_PASSWORD):
         ctx.ports.filestore.remove_config(ctx.key, file)
     return None
 
@@ -79,13 +79,26 @@ def remove_container(ctx: Context, args: Arguments) -> str | None:
 
 def preload_web(ctx: Context, args: Arguments) -> str | None:
     """Start the new web container behind its gate and wait until it has imported its code."""
+    _preload(ctx, args, args["name"])
+    return None
+
+
+def preload_update(ctx: Context, args: Arguments) -> str | None:
+    """Start the update behind its gate and wait until it has imported its code; it has not seen the database yet."""
+    spec = spec_from(args["spec"])
+    ctx.ports.runtime.remove(spec.name)  # one that was left may have gone through its gate
+    ctx.ports.runtime.create(spec)
+    _preload(ctx, args, spec.name)
+    return None
+
+
+def _preload(ctx: Context, args: Arguments, name: str) -> None:
     modules = "".join(f"{module}\n" for module in args["modules"])
     ctx.ports.filestore.write_config(ctx.key, args["gate"], modules, args["uid"], args["gid"])
-    ctx.ports.runtime.start(args["name"])
-    problem = _wait_until(ctx, args["name"], args["ready"], args["start_seconds"], "did not get ready")
+    ctx.ports.runtime.start(name)
+    problem = _wait_until(ctx, name, args["ready"], args["start_seconds"], "did not get ready")
     if problem:
         raise Permanent(f"The new release can't be loaded. {problem[-1]}", code="not_loadable", log_tail=tuple(problem))
-    return None
 
 
 def start_web(ctx: Context, args: Arguments) -> str | None:
@@ -163,7 +176,7 @@ def remove_old(ctx: Context, args: Arguments) -> str | None:
         ctx.ports.runtime.stop(name, WEB_STOP_SECONDS if ctx.result("undrained") else DRAINED_STOP_SECONDS)
     for token in args["tokens"]:
         old = Names(ctx.droplet.stack, ctx.key, ctx.names.database, token)
-        for file in (old.config, old.upgrade_config, old.gate):
+        for file in (old.config, old.upgrade_config, old.gate, old.update_gate):
             ctx.ports.filestore.remove_config(ctx.key, file)
     for file in (ctx.names.upgrade_config, ADMIN_PASSWORD):
         ctx.ports.filestore.remove_config(ctx.key, file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import Cancelled as CancelledError
@@ -103,9 +103,15 @@ class FakeRuntime:
         one = self._world.containers.get(name)
         return one.alias if one else None
 
-    def run(self, spec: ContainerSpec, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
+    def run(
+        self, name: str, begin: Callable[[], None], timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
+    ) -> int:
         self._world.call("runtime.run")
-        self._world.containers[spec.name] = FakeContainer(spec, running=True)
+        begin()
+        one = self._get(name)
+        if not one.running or self._world.waits(one):
+            raise Permanent(f"{name} does not run.")
+        spec = one.spec
         database = self._world.databases[database_of(spec)]
         database.generation = "half"
         self._world.filestores[spec.labels["odooops.environment"], database.name] = "half"
@@ -148,7 +154,7 @@ class FakeRuntime:
             if self._world.images[one.digest].import_error:
                 on_line(f"{self._world.images[one.digest].import_error}")
             return 0
-        if self._waits(one):
+        if self._world.waits(one):
             on_line("/web/health does not answer.")
             return 1
         scenario = self._world.images[one.digest]
@@ -158,11 +164,6 @@ class FakeRuntime:
             on_line("/web/login answers 500 instead of 200.")
             return 1
         return 1 if scenario.never_warm and program == "warm.py" else 0
-
-    def _waits(self, one: FakeContainer) -> bool:
-        """Tell whether the container stands before a closed gate."""
-        gates = [word.rpartition("/")[2] for word in one.spec.argv if "/standby-" in word]
-        return any((one.spec.labels["odooops.environment"], gate) in self._world.configs for gate in gates)
 
     def version(self) -> str:
         return "20.10.24"
@@ -378,7 +379,8 @@ class FakeCluster:
     def _require_empty(self, name: str) -> None:
         if self._world.odoo_sessions(name) or self._world.sessions:
             raise Permanent(f"The database {name} is in use.", code="foreign_sessions")
-        updates = [one for one in self._world.containers.values() if one.running and one.role == "update"]
+        running = [one for one in self._world.containers.values() if one.running and one.role == "update"]
+        updates = [one for one in running if not self._world.waits(one)]
         if any(database_of(one.spec) == name for one in updates):
             raise Permanent(f"An update still works on {name}.")
 

@@ -116,7 +116,20 @@ class World:
         """Look at the world as a visitor and as an accountant would."""
         self._check_visitors()
         self._check_crons()
+        self._check_updates()
         self._check_generations()
+
+    def waits(self, one: FakeContainer) -> bool:
+        """Tell whether the container stands before a closed gate."""
+        gates = [word.rpartition("/")[2] for word in one.spec.argv if "/standby-" in word]
+        return any((one.spec.labels["odooops.environment"], gate) in self.configs for gate in gates)
+
+    def _check_updates(self) -> None:
+        for name, one in self.containers.items():
+            database = self.databases.get(database_of(one.spec))
+            works = one.role == "update" and one.running and not self.waits(one)
+            if works and database and database.modules and not database.fenced:
+                self._violate(f"{name} works on a database that others may enter")
 
     def _check_visitors(self) -> None:
         key = self.watched

@@ -247,14 +247,16 @@ def test_database_that_does_not_answer(droplet: Droplet) -> None:
 def test_sigterm_ends_a_long_statement_at_once(droplet: Droplet, database: str, server: Server) -> None:
     droplet.write("19.0.1.2.0", migration="cr.execute('SELECT pg_sleep(120)')")
     name = f"{server.name}-update"
-    argv = droplet.argv(database, "--update=tiny", "--wait")
+    gate = droplet.data / "gate"
+    gate.write_text("tiny\n")
+    argv = droplet.argv(database, "--update=tiny", "--gate=/var/lib/odoo/gate")
     argv.insert(2, f"--name={name}")
     sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(120)' AND state = 'active'"
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        until(lambda: "ODOOOPS_READY" in docker("logs", name, check=False).stdout)
+        until(lambda: docker("exec", name, "cat", "/tmp/odooops-standby", check=False).returncode == 0)
         sessions = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}'"  # noqa: S608
         assert server.sql(sessions) == "0"
-        docker("kill", "--signal=USR1", name)
+        gate.unlink()
         until(lambda: server.sql(sleeping) == "1")
         began = time.monotonic()
         docker("kill", "--signal=TERM", name)
@@ -263,6 +265,14 @@ def test_sigterm_ends_a_long_statement_at_once(droplet: Droplet, database: str, 
     assert process.returncode == 143
     assert verdict_in(output)["errors"] == ["The update was aborted"]
     until(lambda: server.sql(sleeping) == "0")
+
+
+def test_an_update_whose_gate_is_gone_has_had_its_turn(droplet: Droplet, database: str) -> None:
+    droplet.write("19.0.1.2.0")
+    code, verdict = droplet.update(database, "--update=tiny", "--gate=/var/lib/odoo/no-gate")
+    assert code == 1
+    assert "had its turn already" in verdict["errors"][0]
+    assert verdict["updated"] == []
 
 
 def until(condition, seconds: float = 60) -> None:

@@ -72,7 +72,8 @@ class Stack:
         return f"{self.name}-caddy"
 
     def runtime(self, *attach: str) -> DockerRuntime:
-        return DockerRuntime(self.client, self.name, self.data_root, self.targets, attach or (self.proxy_name,))
+        attached = attach or (self.proxy_name,)
+        return DockerRuntime(self.client, self.name, self.data_root, self.targets, attached, self.folder / "manifests")
 
     def spec(self, name: str, *argv: str, network: str = "none", **options: Any) -> ContainerSpec:
         options = {"image": BASE, "user": "10019:10019", "labels": {}, **options}

@@ -12,7 +12,6 @@ from docker.errors import APIError
 from odooops_agent import database as database_module
 from odooops_agent.database import PostgresDatabase
 from odooops_agent.errors import Permanent, Refused, Retryable
-from odooops_agent.ports import ContainerSpec
 from odooops_agent.postgres import NotEntered
 from odooops_agent.runtime.docker import DockerRuntime
 from odooops_agent.targets import Targets
@@ -57,14 +56,15 @@ def test_what_ended_an_update_is_told_though_its_container_stays(tmp_path: Path)
     api = Mock(attach=lambda *args, **options: iter(()), wait=lambda name: {"StatusCode": 3})
     api.remove_container.side_effect = [None, stuck]
     api.inspect_container.return_value = {"Config": {"Labels": {"odooops.stack": "s"}}}
-    runtime = DockerRuntime(Mock(api=api), "s", tmp_path, Targets(tmp_path), ())
+    runtime = DockerRuntime(Mock(api=api), "s", tmp_path, Targets(tmp_path), (), tmp_path)
     runtime._remove = Mock(side_effect=[None, stuck])  # type: ignore[method-assign]
-    spec = ContainerSpec("n", "i@sha256:1", ("odoo",), "net", {}, "1:1")
-    assert runtime.run(spec, 5, lambda line: None, lambda: False) == 3
+    started: list[str] = []
+    assert runtime.run("n", lambda: started.append("n"), 5, lambda line: None, lambda: False) == 3
+    assert started == ["n"]
     runtime._remove = Mock(side_effect=[None, stuck])  # type: ignore[method-assign]
     api.attach = lambda *args, **options: iter(((b"a\n", None),))
     api.stop.side_effect = stuck
     api.start.side_effect = None
     runtime._to_its_end = Mock(side_effect=Permanent("It took too long.", code="timed_out"))  # type: ignore[method-assign]
     with pytest.raises(Permanent, match="too long"):
-        runtime.run(spec, 5, lambda line: None, lambda: False)
+        runtime.run("n", lambda: None, 5, lambda line: None, lambda: False)

@@ -151,8 +151,8 @@ def test_no_container_has_an_update_in_a_command_that_restarts():
 def test_shown_to_a_person():
     text = shown(read(CASES["custom_addon_changed_with_bump"]))
     assert "update workshop 19.0.1.0.0 → 19.0.1.1.0" in text
-    assert " 14 update_modules   (taken back by restore_data)" in text
-    assert " 19 warm_web   ← from here on only forward" in text
+    assert " 15 update_modules   (taken back by restore_data)" in text
+    assert " 20 warm_web   ← from here on only forward" in text
 
 
 def test_the_new_container_imports_dependencies_first():

@@ -1,6 +1,6 @@
 """Install and update modules, then judge the result, in one process: the one-off under the hold.
 
-`update.py --database DB [--update a,b] [--install c] [--baseline FILE] [--verify-only] [--wait] [-- ODOO OPTIONS]`
+`update.py --database DB [--update a,b] [--install c] [--baseline FILE] [--verify-only] [--gate FILE] [-- ODOO OPTIONS]`
 
 Does what `odoo -u … -i … --stop-after-init` does, but that command can exit 0 with errors logged and
 modules half updated. So the verdict follows at once, on the registry that is loaded anyway. The last line
@@ -24,6 +24,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import preload
 import verdict
 
 MODULE_NAMES = re.compile(r"\w{1,256}(,\w{1,256})*", re.ASCII)
@@ -31,7 +32,6 @@ ABORTED = 128 + signal.SIGTERM
 # What Odoo logs after the exception that says why.
 FOLLOWS_FAILURE = "odoo.registry: Failed to load registry"
 _logger = logging.getLogger("odooops.update")
-_go = threading.Event()
 
 
 @dataclass
@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--baseline", type=Path, help="error lines of the last green deployment, one a line")
     parser.add_argument("--admin-password-file", type=Path, help="the administrator's, when the database is new")
     parser.add_argument("--verify-only", action="store_true", help="change nothing; --update names modules to check")
-    parser.add_argument("--wait", action="store_true", help="load the code, then wait for SIGUSR1 before the database")
+    parser.add_argument("--gate", type=Path, help="import the code, then wait until this file is gone (preload.py)")
     parser.add_argument("odoo_options", nargs="*", help="more options for odoo, after --")
     return parser.parse_args(argv)
 
@@ -74,9 +74,10 @@ def run(options: argparse.Namespace) -> Verdict:
     try:
         configure(options)
         logging.getLogger().addHandler(errors_logged)
+        if options.gate:
+            require_gate(options.gate)
+            preload.import_and_wait(options.gate)
         load_server_wide_modules()
-        if options.wait:
-            wait_for_go()
         registry = update(options, found)
         logging.getLogger().removeHandler(errors_logged)
         if registry is not None:
@@ -106,16 +107,16 @@ def configure(options: argparse.Namespace) -> None:
     config.parse_config([*argv, *options.odoo_options], setup_logging=True)
 
 
+def require_gate(gate: Path) -> None:
+    """Refuse to run when started a second time, by whomever: the database may be in use by now."""
+    if not gate.exists():
+        raise SystemExit(f"The gate {gate} is gone, so this update had its turn already: deploy again")
+
+
 def load_server_wide_modules() -> None:
     from odoo.service import server
 
     server.load_server_wide_modules()
-
-
-def wait_for_go() -> None:
-    """Tell that the code is loaded and wait for SIGUSR1: a hold need not last while Python imports."""
-    print("ODOOOPS_READY", flush=True)
-    _go.wait()
 
 
 def update(options: argparse.Namespace, found: Verdict):
@@ -218,14 +219,12 @@ def listen_to_signals(started: float) -> None:
     """End at once on SIGTERM, even inside a long SQL statement, where Python's own handlers wait."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: None)  # process 1 ignores what it has no handler for
+    signal.signal(signal.SIGTERM, lambda *_: None)  # process 1 ignores what it has no handler for
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
 
     def listen() -> None:
-        while (number := os.read(read, 1)[0]) != signal.SIGTERM:
-            if number == signal.SIGUSR1:
-                _go.set()
+        while os.read(read, 1)[0] != signal.SIGTERM:
+            pass
         _cancel_statements()
         aborted = Verdict(errors=["The update was aborted"], seconds=round(time.monotonic() - started, 2))
         finish(aborted, ABORTED)
