@@ -43,6 +43,8 @@ class Agent:
         key = AgentKey(settings.key_file, settings.state_dir)
         _redact_log(passwords.redactor, settings, key)
         self._journal = Journal(settings.state_dir / "journal.sqlite")
+        for sentence in self._journal.set_unreadable_aside():
+            _logger.error(sentence)
         control = HttpControlPlane(settings.url, key)
         ports = real_ports(settings, passwords)
         leases = Leases(clock)

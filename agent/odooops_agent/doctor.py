@@ -27,6 +27,7 @@ from docker import auth as docker_auth
 from .agent_key import AgentKey
 from .commands import postgres as build
 from .errors import AgentError
+from .journal import examine
 from .proxy import AdminSocket
 from .settings import Settings
 
@@ -73,6 +74,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "PostgreSQL quota": (lambda: _quota(settings), "set ODOOOPS_PG_QUOTA_BYTES to what the cluster's disk holds"),
         "secrets": (lambda: _secret_files(settings), "keep each in a file that only its owner reads: chmod 600"),
         "state": (lambda: _writable(settings.state_dir), "give the agent a state directory that it may write"),
+        "journal": (lambda: _journal(settings.state_dir), "see that the state directory and its disk are well"),
         "data root": (lambda: _data_root(settings.data_root), "put the whole data root on one mount with hard links"),
         "disk": (lambda: _disk(settings.data_root), "free some of it: old snapshots, docker image prune"),
         "control plane": (lambda: _control(settings), "see that ODOOOPS_URL is right and leads out of the droplet"),
@@ -272,6 +274,19 @@ def _secret_files(settings: Settings) -> str:
         if path.stat().st_mode & 0o077:
             raise _Failed(f"others than its owner may read {path}", f"on the droplet, chmod 600 the file of {name}")
     return "only their owner reads them"
+
+
+def _journal(folder: Path) -> str:
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return "this agent has not run yet"
+    unreadable, refused = examine(path)
+    if unreadable:
+        raise _Failed(
+            f"{unreadable} of its rows can't be read and were set aside",
+            f"see what they were (table `unreadable` of {path}), look at those environments, then empty the table",
+        )
+    return f"it is whole; {refused} reports were refused for good" if refused else "it is whole"
 
 
 def _data_root(root: Path) -> str:

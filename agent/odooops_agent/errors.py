@@ -61,6 +61,12 @@ class Unauthorized(AgentError):
     code = "unauthorized"
 
 
+class Unrecorded(AgentError):
+    """The journal can't be read or written: nothing new may begin, and what has begun is brought to safety."""
+
+    code = "journal_failed"
+
+
 class UnknownOperation(AgentError):
     """The control plane knows no such operation of this agent: nothing more can be reported about it."""
 

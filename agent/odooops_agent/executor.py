@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from .errors import AgentError, Cancelled, LeaseLost, Permanent, Retryable
+from .errors import AgentError, Cancelled, LeaseLost, Permanent, Retryable, Unrecorded
 from .journal import Entry, Journal
 from .output import Output
 from .plans.checks import check_token
@@ -133,7 +133,7 @@ class Executor:
             self._check_token(FORWARD_PATIENCE_SECONDS)
         elif self._orders.lost(self._id):
             raise LeaseLost("The lease was given on; the deployment stops where it is.")
-        seq = self._journal.step_began(self._id, step.name, self._context.clock.now(), place)
+        seq = self.record(lambda: self._journal.step_began(self._id, step.name, self._context.clock.now(), place), None)
         self._output.begin_step(step.name)
         self._point(f"before:{step.name}")
         try:
@@ -162,7 +162,7 @@ class Executor:
     def _take_back(self, plan: Plan, error: AgentError, failed_step: str) -> Ending:
         self._obeying = False
         cause = {"code": error.code, "message": error.message, "step": failed_step, "log_tail": list(error.log_tail)}
-        self._journal.set_cause(self._id, cause)
+        self.record(lambda: self._journal.set_cause(self._id, cause), None)
         places = self._journal.places(self._id)
         begun = {place for state in places.values() for place in state}
         back = remaining(plan, begun, self._ended(), places.get("undone", {}))
@@ -234,10 +234,25 @@ class Executor:
         self._obeying = self._obeying and not committed
         return committed
 
-    def _end_step(self, seq: int, state: StepState, detail: str) -> None:
+    def _end_step(self, seq: int | None, state: StepState, detail: str) -> None:
         self._output.flush()
+        if seq is None:
+            return
         shown = self._context.passwords.redactor.mask(detail)
-        self._journal.step_ended(self._id, seq, state, self._context.clock.now(), shown)
+        self.record(lambda: self._journal.step_ended(self._id, seq, state, self._context.clock.now(), shown), None)
+
+    def record(self, write: Callable[[], Value], otherwise: Value) -> Value:
+        """Write to the journal. On the way back and past the point of no return one that fails holds up nothing.
+
+        What is not recorded there is done again after a crash, and has one effect; visitors who are held wait now.
+        """
+        try:
+            return write()
+        except Unrecorded as error:
+            if self._obeying:
+                raise
+            _logger.error("Operation %s goes on without its journal. %s", self._id, error.message)
+            return otherwise
 
     def _explain(self, error: Exception) -> AgentError:
         """Return the error as one the control plane can show, with the output that led to it."""

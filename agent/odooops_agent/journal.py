@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .errors import Unrecorded
 from .plans.model import Plan
 from .protocol import (
     FinishRequest,
@@ -58,10 +59,16 @@ CREATE TABLE IF NOT EXISTS environment (key TEXT PRIMARY KEY, document TEXT NOT 
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS unreadable (
+    origin TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS refused (
     id INTEGER PRIMARY KEY, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL
 );
 """
+
+
+_OPERATION = "document, token, state, plan, results, cause, finish, suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +105,14 @@ class Journal:
 
     def __init__(self, path: Path | str, *, durable: bool = True) -> None:
         """`durable=False` leaves syncing to the system: for tests that kill processes and never the power."""
+        self._path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
-        self._connection.executescript(_SCHEMA)
+        with _explained(path):
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            self._connection.executescript(_SCHEMA)
+            _check(self._connection)
         self._on_report: Callable[[], None] = lambda: None
 
     def close(self) -> None:
@@ -184,17 +194,11 @@ class Journal:
             sql.execute("DELETE FROM operation WHERE id = ?", (operation_id,))
 
     def get(self, operation_id: int) -> Entry | None:
-        row = self._one(
-            "SELECT document, token, state, plan, results, cause, finish, suspended FROM operation WHERE id = ?",
-            (operation_id,),
-        )
+        row = self._one(f"SELECT {_OPERATION} FROM operation WHERE id = ?", (operation_id,))  # noqa: S608 constant
         return None if row is None else _entry(row)
 
     def unfinished(self) -> list[Entry]:
-        rows = self._all(
-            "SELECT document, token, state, plan, results, cause, finish, suspended FROM operation"
-            " WHERE state != 'ended' ORDER BY id"
-        )
+        rows = self._all(f"SELECT {_OPERATION} FROM operation WHERE state != 'ended' ORDER BY id")  # noqa: S608 constant
         return [_entry(row) for row in rows]
 
     def latest(self, limit: int) -> list[tuple[int, str, str, str]]:
@@ -348,6 +352,45 @@ class Journal:
         with self._lock:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def set_unreadable_aside(self) -> list[str]:
+        """Move what can't be read out of the way of all that can; return a sentence about each.
+
+        It may be of another version of the agent, or damaged; it is kept in the table `unreadable`.
+        """
+        said = [self._set_operation_aside(*found) for found in self._unreadable("operation", "id", _OPERATION, _entry)]
+        for key, row, reason in self._unreadable("environment", "key", "document", _environment):
+            self._move_aside("environment", "key", key, row, reason)
+            said.append(f"What the journal knows of {key} can't be read ({reason}): its health is told after a deploy.")
+        for number, row, reason in self._unreadable("outbox", "id", "body", _body):
+            self._move_aside("outbox", "id", number, row, reason)
+            said.append(f"A report can't be read ({reason}) and was set aside.")
+        return said
+
+    def _set_operation_aside(self, number: int, row: Sequence[Any], reason: str) -> str:
+        key = self._one("SELECT environment FROM operation WHERE id = ?", (number,))[0]
+        self._move_aside("operation", "id", number, row, reason)
+        return (
+            f"Operation {number} of {key} can't be read in the journal ({reason}) and was set aside: "
+            f"see that {key} serves, and deploy it again."
+        )
+
+    def _unreadable(
+        self, table: str, key: str, columns: str, read: Callable[[Sequence[Any]], object]
+    ) -> list[tuple[Any, Sequence[Any], str]]:
+        found = []
+        for name, *row in self._all(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}"):  # noqa: S608 constants
+            try:
+                read(row)
+            except Exception as error:  # noqa: BLE001 whatever is wrong with it, it must not cost the others
+                found.append((name, row, f"{type(error).__name__}: {error}"))
+        return found
+
+    def _move_aside(self, table: str, key: str, name: Any, row: Sequence[Any], reason: str) -> None:
+        shown = json.dumps([one.decode(errors="backslashreplace") if isinstance(one, bytes) else one for one in row])
+        with self._transaction() as sql:
+            sql.execute("INSERT INTO unreadable VALUES (?, ?, ?, ?)", (table, str(name), shown, reason))
+            sql.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))  # noqa: S608 constants
+
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _report_step(self, sql: sqlite3.Connection, operation_id: int, seq: int) -> None:
@@ -377,23 +420,64 @@ class Journal:
             sql.execute(f"UPDATE operation SET {columns} WHERE id = ?", (*values.values(), operation_id))  # noqa: S608
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> Any:
-        with self._lock:
+        with self._lock, _explained(self._path):
             return self._connection.execute(query, values).fetchone()
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._lock:
+        with self._lock, _explained(self._path):
             return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock, _explained(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # SQLite may have rolled back by itself, as when its disk was full.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+
+
+@contextmanager
+def _explained(path: Path | str) -> Iterator[None]:
+    """Turn SQLite's errors into the agent's."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unrecorded(_sentence(path, error)) from error
+
+
+def _sentence(path: Path | str, error: sqlite3.Error) -> str:
+    reason = " ".join(str(error).split())
+    if "full" in reason:
+        return f"The journal {path} can't be written ({reason}): free some space on its disk."
+    if type(error) is sqlite3.DatabaseError:  # OperationalError and its other kinds may pass
+        return (
+            f"The journal {path} is damaged ({reason}): stop the agent, move the file away together with its -wal and "
+            "-shm, start the agent, and look at every environment that was in the middle of a deployment."
+        )
+    return f"The journal {path} can't be used ({reason}): see that its folder and disk are well."
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def examine(path: Path) -> tuple[int, int]:
+    """Look whether a journal is whole; return how many rows and reports of it were set aside. Changes nothing."""
+    with _explained(path), closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as connection:
+        _check(connection)
+        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] if table in known else 0  # noqa: S608
+            for table in ("unreadable", "refused")
+        ]
+    return counts[0], counts[1]
 
 
 def _entry(row: Sequence[Any]) -> Entry:
@@ -408,6 +492,14 @@ def _entry(row: Sequence[Any]) -> Entry:
         finish=finish,
         suspended=bool(suspended),
     )
+
+
+def _environment(row: Sequence[Any]) -> dict[str, Any]:
+    return msgspec.json.decode(row[0], type=dict[str, Any])
+
+
+def _body(row: Sequence[Any]) -> int:
+    return int(msgspec.json.decode(row[0])["token"])
 
 
 def _under(token: int, finish: bytes) -> bytes:

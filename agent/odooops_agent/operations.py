@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .clock import Clock
-from .errors import AgentError, Cancelled, LeaseLost, Refused
+from .errors import AgentError, Cancelled, LeaseLost, Refused, Unrecorded
 from .executor import Ending, Executor, Orders
 from .facts import EnvironmentFacts
 from .health import check_environment
@@ -35,6 +35,7 @@ from .secrets import PasswordStore
 from .steps import Context, Ports
 
 _logger = logging.getLogger(__name__)
+RECORD_PAUSE_SECONDS = 15.0
 Finish = FinishRequest[Any]
 Value = TypeVar("Value")
 
@@ -77,10 +78,19 @@ class Workshop:
         self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
 
     def _end(self, operation: Operation, finish: Finish) -> None:
-        self.journal.end(operation.id, finish)
+        self.record(lambda: self.journal.end(operation.id, finish))
         _logger.info(
             "operation %s: %s%s", operation.id, finish.outcome, f": {finish.error.message}" if finish.error else ""
         )
+
+    def record(self, write: Callable[[], None]) -> None:
+        """Write down how it ended, waiting for a journal that fails: there is nothing left to be done but this."""
+        while True:
+            try:
+                return write()
+            except Unrecorded as error:
+                _logger.error("%s How the operation ended waits for that.", error.message)
+            self.clock.sleep(RECORD_PAUSE_SECONDS)
 
 
 class _Job:
@@ -98,8 +108,15 @@ class _Job:
 
     def _make_context(self) -> Context:
         shop, journal, number = self._shop, self._shop.journal, self._operation.id
+        kept: dict[str, Any] = {}  # also what the journal did not take
+
+        def keep(name: str, value: Any) -> None:
+            kept[name] = value
+            self._executor.record(lambda: journal.keep_result(number, name, value), None)
 
         def result(name: str) -> Any:
+            if name in kept:
+                return kept[name]
             entry = journal.get(number)
             return entry.results.get(name) if entry else None
 
@@ -113,7 +130,7 @@ class _Job:
             line=self._output.writer("stdout"),
             cancelled=lambda: shop.orders.cancelled(number),
             result=result,
-            keep=lambda name, value: journal.keep_result(number, name, value),
+            keep=keep,
         )
 
     def guarded(self, work: Callable[[], Finish]) -> Finish:
@@ -265,7 +282,7 @@ class _Job:
             "digest": self._operation.release.digest,
             "token": self._operation.token,
         }
-        self._shop.journal.remember_environment(environment.key, document)
+        self._shop.record(lambda: self._shop.journal.remember_environment(environment.key, document))
 
     def _reverted(self, ending: Ending) -> Finish:
         assert ending.error is not None

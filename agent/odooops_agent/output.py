@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from .clock import Clock
+from .errors import Unrecorded
 from .journal import Journal
 from .protocol import LogLine
 from .secrets import Redactor
+
+_logger = logging.getLogger(__name__)
 
 LINE_CHARACTERS = 4000
 TAIL_LINES = 60
@@ -55,5 +59,10 @@ class Output:
         with self._lock:
             lines, self._lines = self._lines, []
             self._since = self._clock.monotonic()
-        if lines:
+        if not lines:
+            return
+        try:
             self._journal.put_lines(self._operation_id, lines)
+        except Unrecorded as error:
+            # Lines are worth less than what they tell of; a journal that takes no step either is noticed there.
+            _logger.error("%s lines of operation %s are lost. %s", len(lines), self._operation_id, error.message)

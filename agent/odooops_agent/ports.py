@@ -80,6 +80,9 @@ class Runtime(Protocol):
 
     def containers(self, environment: str) -> tuple[Container, ...]: ...
 
+    def spec(self, name: str) -> ContainerSpec | None:
+        """Return what a container was created from; None when there is no such container."""
+
     def create(self, spec: ContainerSpec) -> None:
         """Create without starting; a container of that name and the same spec is kept."""
 

@@ -128,6 +128,21 @@ def test_every_verb_can_be_asked_for_twice(stack: Stack) -> None:
         runtime.stop(spec.name, 0)
 
 
+def test_a_container_that_somebody_pruned_is_made_again_from_what_it_told(stack: Stack) -> None:
+    runtime, spec = stack.runtime(), stack.spec("pruned", "sleep", "60")
+    runtime.create(spec)
+    runtime.start(spec.name)
+    told = runtime.spec(spec.name)
+    assert told == spec
+    runtime.stop(spec.name, 0)
+    stack.client.api.remove_container(spec.name)
+    assert runtime.spec(spec.name) is None
+    runtime.create(told)
+    runtime.start(spec.name)
+    assert runtime.spec(spec.name) == spec
+    runtime.remove(spec.name)
+
+
 def test_another_stacks_container_is_left_alone(stack: Stack) -> None:
     spec = stack.spec("foreign", "sleep", "60")
     stack.client.api.create_container(

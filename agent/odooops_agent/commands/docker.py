@@ -15,8 +15,10 @@ from typing import Any
 
 from ..errors import Refused
 from ..ports import ContainerSpec, Mount
+from .containers import spec_from
 
 SPEC_LABEL = "odooops.spec"
+MADE_FROM_LABEL = "odooops.made_from"
 PIDS_MAX = 512
 LOG_OPTIONS = {"max-size": "10m", "max-file": "5"}
 PROGRAM_LIMIT_KILL_SECONDS = 5
@@ -24,8 +26,17 @@ PROGRAM_LIMIT_KILL_SECONDS = 5
 
 def spec_hash(spec: ContainerSpec) -> str:
     """Return what tells whether an existing container is the wanted one."""
-    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_text(spec).encode()).hexdigest()
+
+
+def _text(spec: ContainerSpec) -> str:
+    return json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+
+
+def made_from(labels: Mapping[str, str]) -> ContainerSpec | None:
+    """Return the specification that a container was created from, as its labels keep it."""
+    text = labels.get(MADE_FROM_LABEL)
+    return spec_from(json.loads(text)) if text else None
 
 
 def container_arguments(spec: ContainerSpec, stack: str) -> dict[str, Any]:
@@ -36,7 +47,7 @@ def container_arguments(spec: ContainerSpec, stack: str) -> dict[str, Any]:
         "name": spec.name,
         "user": spec.user,
         "environment": dict(spec.environment),
-        "labels": {**spec.labels, "odooops.stack": stack, SPEC_LABEL: spec_hash(spec)},
+        "labels": {**spec.labels, "odooops.stack": stack, SPEC_LABEL: spec_hash(spec), MADE_FROM_LABEL: _text(spec)},
         "stop_timeout": spec.stop_seconds,
         "healthcheck": {"Test": ["NONE"]},  # the agent decides what is healthy
     }

@@ -172,6 +172,12 @@ class DockerRuntime:
         with _explained():
             return tuple(_container(each) for each in self._api.containers(all=True, filters={"label": labels}))
 
+    def spec(self, name: str) -> ContainerSpec | None:
+        """Return what a container was created from."""
+        with _explained():
+            existing = self._inspect(name)
+            return None if existing is None else build.made_from(self._own(existing, name)["Labels"])
+
     def create(self, spec: ContainerSpec) -> None:
         """Create without starting; keep a container of that name made from the same spec."""
         with _explained():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 
 from ..commands.containers import CRON_STOP_SECONDS, WEB_STOP_SECONDS, spec_from
 from ..commands.odoo_conf import OdooSecrets, odoo_config
@@ -127,6 +128,7 @@ def warm_web(ctx: Context, args: Arguments) -> str | None:
 
 
 def stop_cron(ctx: Context, args: Arguments) -> str | None:
+    _keep_specs(ctx, args["names"])
     for name in args["names"]:
         ctx.ports.runtime.stop(name, CRON_STOP_SECONDS)
     return None
@@ -134,7 +136,7 @@ def stop_cron(ctx: Context, args: Arguments) -> str | None:
 
 def start_containers(ctx: Context, args: Arguments) -> str | None:
     for name in args["names"]:
-        ctx.ports.runtime.start(name)
+        _start_again(ctx, name)
     return None
 
 
@@ -147,6 +149,7 @@ def start_cron(ctx: Context, args: Arguments) -> str | None:
 
 def stop_workers(ctx: Context, args: Arguments) -> str | None:
     """Stop the old web container: soon when nobody is being answered, as visitors are waiting."""
+    _keep_specs(ctx, args["names"])
     seconds = WEB_STOP_SECONDS if ctx.result("undrained") else HELD_STOP_SECONDS
     for name in args["names"]:
         ctx.ports.runtime.stop(name, seconds)
@@ -158,7 +161,7 @@ def start_workers(ctx: Context, args: Arguments) -> str | None:
     old = args["old_web"]
     if old is None or old not in args["names"]:
         return None
-    ctx.ports.runtime.start(old)
+    _start_again(ctx, old)
     try:
         _wait_until(ctx, old, args["healthy"], args["start_seconds"], "is not healthy")
         ctx.ports.runtime.execute(old, args["warm"], args["warm_seconds"] + 5, ctx.line)
@@ -188,6 +191,24 @@ def remove_old(ctx: Context, args: Arguments) -> str | None:
         lines = "".join(f"{line}\n" for line in verdict["log_errors"])
         ctx.ports.filestore.write_config(ctx.key, BASELINE, lines, args["uid"], args["gid"])
     return None
+
+
+def _keep_specs(ctx: Context, names: list[str]) -> None:
+    """Keep what containers were made from: somebody may prune the droplet's stopped ones meanwhile."""
+    found = {name: asdict(spec) for name in names if (spec := ctx.ports.runtime.spec(name))}
+    ctx.keep("stopped", {**(ctx.result("stopped") or {}), **found})
+
+
+def _start_again(ctx: Context, name: str) -> None:
+    """Start a container that the deployment had stopped; one that was removed since is made anew."""
+    kept = (ctx.result("stopped") or {}).get(name)
+    if kept and not any(one.name == name for one in ctx.ports.runtime.containers(ctx.key)):
+        ctx.say(f"{name} was removed by somebody else: making it anew.")
+        spec = spec_from(kept)
+        ctx.ports.runtime.ensure_network(spec.network, ctx.names.labels)
+        ctx.ports.runtime.pull(spec.image, ctx.line)
+        ctx.ports.runtime.create(spec)
+    ctx.ports.runtime.start(name)
 
 
 def _stop_and_remove(ctx: Context, name: str, seconds: int) -> None:

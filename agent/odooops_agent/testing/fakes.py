@@ -66,6 +66,11 @@ class FakeRuntime:
             if one.spec.labels["odooops.environment"] == environment
         )
 
+    def spec(self, name: str) -> ContainerSpec | None:
+        self._world.call("runtime.spec")
+        one = self._world.containers.get(name)
+        return one.spec if one else None
+
     def create(self, spec: ContainerSpec) -> None:
         self._world.call(f"runtime.create {spec.labels['odooops.role']}")
         existing = self._world.containers.get(spec.name)

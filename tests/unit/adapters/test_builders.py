@@ -10,7 +10,7 @@ import pytest
 from odooops_agent.commands import caddy, docker, postgres
 from odooops_agent.errors import Permanent, Refused
 from odooops_agent.facts import OwnerTag, Session
-from odooops_agent.ports import ContainerSpec, Route
+from odooops_agent.ports import ContainerSpec, Mount, Route
 from odooops_agent.runtime import manifest
 from odooops_agent.runtime.streams import Lines, follow
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
@@ -85,6 +85,13 @@ def test_the_spec_tells_containers_apart() -> None:
     assert docker.spec_hash(spec()) != docker.spec_hash(spec(memory_bytes=1))
     labels = docker.container_arguments(spec(labels={"odooops.stack": "forged"}), "mine")["labels"]
     assert labels["odooops.stack"] == "mine"
+
+
+def test_a_container_tells_what_it_was_made_from() -> None:
+    given = spec(argv=("odoo", "-c", "x"), mounts=(Mount("/srv/a", "/var/lib/odoo", read_only=True),), cpus=1.5)
+    labels = docker.container_arguments(given, "mine")["labels"]
+    assert docker.made_from(labels) == given
+    assert docker.made_from({}) is None
 
 
 def test_a_containers_schema_has_no_privilege_to_give() -> None:

@@ -1,12 +1,13 @@
 """Parts that are away, that refuse, and orders that come at a bad moment; on the shipped fakes."""
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 from odooops_agent.errors import LeaseLost, Permanent, Retryable
 from odooops_agent.facts import OwnerTag, Session
 from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, KEY, digest
-from odooops_agent.testing.world import FakeDatabase, Outage
+from odooops_agent.testing.world import FakeDatabase, Killed, Outage
 
 from .oracle import check_empty, check_safe
 from .test_crash import Stage
@@ -368,3 +369,26 @@ def test_a_first_installation_over_a_database_without_a_mark_is_refused(droplet)
     droplet.world.databases[DATABASE] = FakeDatabase(DATABASE, "somebody")
     planned = droplet.plan(1)
     assert planned.error.code == "identity_mismatch"
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["the update fails", "the agent is killed as well"])
+def test_stopped_containers_that_somebody_pruned_are_made_anew(deployed, killed):
+    """`docker system prune` in the midst of a deployment: it removes what stands by for the way back."""
+    operation, world = deployed.deployment(4), deployed.world
+
+    def before_call(call):
+        if call == "runtime.run halfway":
+            stopped = [name for name, one in world.containers.items() if not one.running]
+            assert len(stopped) == 2
+            for name in stopped:
+                del world.containers[name]
+            if killed:
+                raise Killed(call)
+
+    world.before_call = before_call
+    with pytest.raises(Killed) if killed else nullcontext():
+        deployed.workshop.take_on(operation)
+    world.before_call = lambda call: None
+    deployed.restart()
+    assert deployed.outcome(operation.id).outcome == "failed"
+    assert check_safe(deployed, token=operation.token) == digest(1)

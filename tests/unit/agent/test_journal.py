@@ -4,7 +4,9 @@ import json
 import sqlite3
 
 import pytest
+from odooops_agent import doctor
 from odooops_agent import journal as journals
+from odooops_agent.errors import Unrecorded
 from odooops_agent.journal import Journal
 from odooops_agent.protocol import FailedResult, FinishRequest, LogLine
 from odooops_agent.testing.droplet import FakeDroplet
@@ -164,8 +166,53 @@ def test_compacting_keeps_what_is_needed(journal, droplet, monkeypatch):
 
 def test_a_damaged_journal_is_no_silent_fresh_start(tmp_path):
     (tmp_path / "own.sqlite").write_bytes(b"this is no database, though it is long enough to look at" * 20)
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(Unrecorded, match=r"own.sqlite is damaged \(file is not a database\): stop the agent, move"):
         Journal(tmp_path / "own.sqlite")
+
+
+def test_a_journal_whose_pages_are_damaged_says_what_to_do(tmp_path, droplet):
+    droplet.deploy(1)
+    droplet.journal.compact()
+    droplet.journal.close()
+    path = droplet.folder / "journal.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * 4096 + whole[8192:])
+    with pytest.raises(Unrecorded, match=r"is damaged .* look at every environment"):
+        Journal(path)
+    with pytest.raises(Unrecorded, match="is damaged"):
+        journals.examine(path)
+
+
+def test_what_cant_be_read_is_set_aside_and_the_others_recover(tmp_path, droplet):
+    now, path = droplet.world.now(), droplet.folder / "journal.sqlite"
+    old, good = droplet.operation("deploy", 1), droplet.operation("deploy", 1)
+    for one in (old, good):
+        droplet.journal.begin(one)
+        droplet.journal.step_began(one.id, "hold_requests", now, 1)
+    droplet.journal.remember_environment("demo/stage", {"database": "demo_stage"})
+    with sqlite3.connect(path) as damage:
+        damage.execute("UPDATE operation SET document = X'7b22ff' WHERE id = ?", (old.id,))
+        damage.execute("UPDATE environment SET document = '{' WHERE key = 'demo/stage'")
+        damage.execute("UPDATE outbox SET body = 'x' WHERE operation_id = ?", (old.id,))
+    journal = Journal(path)
+    said = journal.set_unreadable_aside()
+    assert len(said) == 3
+    assert f"Operation {old.id} of demo/prod can't be read in the journal" in said[0]
+    assert "see that demo/prod serves" in said[0]
+    assert [entry.operation for entry in journal.unfinished()] == [good]
+    assert journal.environments() == {}
+    assert journal.next_report().operation_id == good.id
+    assert journal.set_unreadable_aside() == []
+    assert [row[0] for row in journal._all("SELECT origin FROM unreadable")] == ["operation", "environment", "outbox"]
+    assert journals.examine(path) == (3, 0)
+    check = doctor._check("journal", lambda: doctor._journal(droplet.folder), "")
+    assert not check.ok
+    assert check.detail == "3 of its rows can't be read and were set aside"
+
+
+def test_the_doctor_tells_of_a_whole_journal(tmp_path, droplet):
+    assert doctor._journal(tmp_path / "nowhere") == "this agent has not run yet"
+    assert doctor._journal(droplet.folder) == "it is whole"
 
 
 def test_environments_are_remembered_for_their_health(droplet):
