@@ -103,8 +103,11 @@ class OdooopsOperation(models.Model):
         return self.step_ids.filtered(lambda step: step.token == self.token)
 
     @api.model
-    def _enqueue(self, kind, environment, deployment=None):
-        """Queue an operation and wake the environment's agent after the commit."""
+    def _enqueue(self, kind, environment, deployment=None, **links):
+        """Queue an operation and wake the environment's agent after the commit.
+
+        :param links: what else it is done for, as ids by the names of this model's fields
+        """
         operation = self.create(
             {
                 "kind": kind,
@@ -113,10 +116,20 @@ class OdooopsOperation(models.Model):
                 "deployment_id": deployment.id if deployment else False,
                 "exclusive": kind in transitions.EXCLUSIVE_KINDS,
                 "heavy": kind in transitions.HEAVY_KINDS,
+                **links,
             }
         )
         environment.agent_id._wake()
         return operation
+
+    def _subject(self):
+        """Return the record that the operation is done for, or nothing.
+
+        It is asked whether the operation still may begin (``_may_run``, ``_run_refusal``) and told how it goes:
+        ``_on_operation_leased``, ``_on_operation_requeued`` and ``_on_operation_ended``.
+        """
+        self.ensure_one()
+        return self.deployment_id
 
     def _cancel(self):
         """Take back what never began, and have the agent stop what it works on or left half done."""
@@ -192,7 +205,7 @@ class OdooopsOperation(models.Model):
         environment = self.environment_id
         if self.exclusive and (environment.indeterminate or self._waits_for_interrupted()):
             return self.browse()
-        if self.kind == "deploy" and not self._still_allowed():
+        if self.exclusive and self._subject() and not self._still_allowed():
             self._update_state("cancelled", finished_at=fields.Datetime.now())
             return self.browse()
         now = fields.Datetime.now()
@@ -207,8 +220,8 @@ class OdooopsOperation(models.Model):
             # Two calls that see none running would both lease: the second runs into this row and is tried again.
             query = SQL("UPDATE odooops_agent SET heavy_limit = heavy_limit WHERE id = %s", moved.agent_id.id)
             self.env.cr.execute(query)
-        if moved.deployment_id:
-            moved.deployment_id._on_operation_leased(moved)
+        if moved and moved._subject():
+            moved._subject()._on_operation_leased(moved)
         return moved
 
     def _waits_for_interrupted(self):
@@ -226,8 +239,8 @@ class OdooopsOperation(models.Model):
     def _still_allowed(self):
         """Return whether it may be leased; what has begun is leased in any case, if only to be undone."""
         if not self._interrupted():
-            return self.deployment_id._may_run()
-        if self.deployment_id._run_refusal():
+            return self._subject()._may_run()
+        if self._subject()._run_refusal():
             self.cancel_requested = True
         return True
 
@@ -244,7 +257,8 @@ class OdooopsOperation(models.Model):
         target = transitions.after_lost_lease(self.kind, self.attempt)
         if target == "queued":
             for moved in self._update_state("queued", lease_until=False):
-                moved.deployment_id._on_operation_requeued(moved)
+                if moved._subject():
+                    moved._subject()._on_operation_requeued(moved)
                 moved.agent_id._wake()
             return
         text = self.env._(
@@ -256,7 +270,7 @@ class OdooopsOperation(models.Model):
         self._end(target, {}, failure)
 
     def _end(self, outcome, result, failure, finished_at=None):
-        """Record the end and let the deployment follow; return whether it moved."""
+        """Record the end and let what it was done for follow; return whether it moved."""
         moved = self._update_state(
             outcome,
             finished_at=finished_at or fields.Datetime.now(),
@@ -265,8 +279,8 @@ class OdooopsOperation(models.Model):
             error_code=failure.code[:64] if failure else False,
             error_message=failure.message[:1000] if failure else False,
         )
-        for operation in moved.filtered("deployment_id"):
-            operation.deployment_id._on_operation_ended(operation, result, failure)
+        for operation in moved.filtered(lambda one: one._subject()):
+            operation._subject()._on_operation_ended(operation, result, failure)
         if moved:
             # What waited for this one may run now.
             moved.agent_id._wake()

@@ -55,8 +55,8 @@ class OdooopsOperation(models.Model):
             return False
         if self.state in ("queued", "indeterminate") and not self._is_blocked():
             moved = self._update_state("running")
-            for operation in moved.filtered("deployment_id"):
-                operation.deployment_id._on_operation_leased(operation)
+            for operation in moved.filtered(lambda one: one._subject()):
+                operation._subject()._on_operation_leased(operation)
             return bool(moved)
         return False
 
