@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 SCHEMA = 1
 
-Kind = Literal["plan", "deploy"]
+Kind = Literal["plan", "deploy", "rollback", "health"]
+Mode = Literal["code", "full", "backup", "fix_forward"]
 Outcome = Literal["succeeded", "failed", "cancelled", "indeterminate"]
 Health = Literal["green", "yellow", "red", "unknown"]
 StepState = Literal["pending", "running", "succeeded", "failed", "cancelled", "skipped", "undone"]
@@ -89,11 +90,66 @@ class Release(Struct, frozen=True, kw_only=True):
         return f"{self.image}@{self.digest}"
 
 
+class RestoreSetPolicy(Struct, frozen=True, kw_only=True):
+    """Which restore sets stay in the cluster: the newest `keep`, and all of the last `keep_hours`."""
+
+    keep: int = 2
+    keep_hours: float = 48
+
+
 class Options(Struct, frozen=True, kw_only=True):
     drain_limit_seconds: int = 120
     hold_limit_seconds: int = 45
     update_timeout_seconds: int = 3600
     disk_reserve_bytes: int = 1 << 30
+    restore_sets: RestoreSetPolicy | UnsetType = UNSET
+
+
+class TargetSet(Struct, frozen=True, kw_only=True):
+    """The restore set that a rollback puts back, as the control plane recorded it when it was taken."""
+
+    token: int
+    digest: str
+    config_hash: str | None = None
+    database_snapshot: str
+    filestore_snapshot: str
+    taken_at: datetime
+    module_versions: dict[str, str] = field(default_factory=dict)
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """How much of one model may be lost; `changed` is null where nobody could count it in time."""
+
+    created: int = 0
+    changed: int | None = 0
+
+
+class Ceiling(Struct, frozen=True, kw_only=True):
+    """The loss that was approved; a model that it does not name may lose nothing."""
+
+    minutes: float
+    counts: dict[str, Limit] = field(default_factory=dict)
+    posted: dict[str, int] = field(default_factory=dict)
+
+
+class Rollback(Struct, frozen=True, kw_only=True):
+    """What makes an operation a rollback; its release is the target. Without a mode it is to be previewed."""
+
+    request: int
+    mode: Literal["code", "full", "backup"] | None = None
+    restore_set: TargetSet | None = None
+    backup: dict[str, Any] | None = None
+    ceiling: Ceiling | None = None  # none: whatever is lost is lost
+    break_glass: bool = False
+
+
+class KnownSet(Struct, frozen=True, kw_only=True):
+    """A restore set that the control plane counts on."""
+
+    token: int
+    digest: str
+    database_snapshot: str
+    filestore_snapshot: str
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -111,6 +167,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     plan_hash: str | None = None
     policy_version: str
     options: Options = Options()
+    rollback: Rollback | UnsetType | None = UNSET
+    sets: tuple[KnownSet, ...] | UnsetType = UNSET
 
 
 class LeaseRequest(Struct, frozen=True, kw_only=True):
@@ -297,6 +355,96 @@ class FailedResult(Struct, frozen=True, kw_only=True):
     database_uuid: str | None
     held_seconds: float
     health: Health
+
+
+class RollbackPlanDocument(Struct, frozen=True, kw_only=True):
+    """What the approvers of a rollback approve: exactly the fields that its plan hash covers."""
+
+    schema: int = SCHEMA
+    kind: Literal["rollback"] = "rollback"
+    environment: str
+    database_uuid: str | None
+    from_digest: str | None
+    to_digest: str
+    config_hash: str
+    mode: Mode
+    restore_set_token: int | None
+    backup_snapshot: str | None
+    policy_version: str
+
+
+class LossCount(Struct, frozen=True, kw_only=True):
+    """What of one model came or changed since; `changed` is null where it could not be counted in time."""
+
+    model: str
+    label: str
+    created: int
+    changed: int | None
+    posted: int = 0  # of both, those that are posted entries or payments
+
+
+class LostRecord(Struct, frozen=True, kw_only=True):
+    model: str
+    id: int
+    name: str
+    at: datetime
+
+
+class Loss(Struct, frozen=True, kw_only=True):
+    """What going back to `since` would lose; the models that hurt most stand first."""
+
+    since: datetime
+    minutes: float
+    counts: tuple[LossCount, ...] = ()
+    newest: tuple[LostRecord, ...] = ()
+
+
+class ModePreview(Struct, frozen=True, kw_only=True):
+    """One way back: whether it is open, why, and what it costs."""
+
+    mode: Mode
+    possible: bool
+    reason: str
+    plan: RollbackPlanDocument | None
+    plan_hash: str | None
+    hold_seconds: float | None
+    loss: Loss | None
+    preview_hash: str | None
+
+
+class RollbackPreview(Struct, frozen=True, kw_only=True):
+    modes: tuple[ModePreview, ...]
+    recommended: Mode
+    running_digest: str | None
+    database_uuid: str | None
+    database_bytes: int | None
+
+
+class RollbackResult(Struct, frozen=True, kw_only=True):
+    digest: str
+    database_uuid: str | None
+    plan_hash: str
+    mode: Mode
+    held_seconds: float
+    health: Health
+    restore_set: RestoreSet | None  # of the state given up; code alone gives none up, unless it updates modules
+    lost: Loss | None
+
+
+class FailedRollback(FailedResult, frozen=True, kw_only=True):
+    """As a deployment's failure; past the ceiling with what going back would cost by now."""
+
+    preview: RollbackPreview | None = None
+
+
+class SetReport(Struct, frozen=True, kw_only=True):
+    token: int
+    restorable: bool
+    reason: str = ""
+
+
+class SetsResult(Struct, frozen=True, kw_only=True):
+    sets: tuple[SetReport, ...]
 
 
 Result = TypeVar("Result")

@@ -7,21 +7,27 @@ from typing import Any
 
 import pytest
 from odooops_agent import protocol
-from odooops_agent.plans.hashing import canonical_json, plan_hash
+from odooops_agent.plans.hashing import canonical_json, plan_hash, preview_hash
 from odooops_agent.protocol import (
     Accepted,
     BadMessage,
     DeployResult,
     ErrorResponse,
     FailedResult,
+    FailedRollback,
     FinishRequest,
     HeartbeatRequest,
     HeartbeatResponse,
     LeaseRequest,
     LeaseResponse,
     LogsRequest,
+    Loss,
     PlanDocument,
     PlanResult,
+    RollbackPlanDocument,
+    RollbackPreview,
+    RollbackResult,
+    SetsResult,
     StepsRequest,
     convert,
     decode,
@@ -34,9 +40,13 @@ KINDS: dict[str, Any] = {
     "error_stale_token": ErrorResponse,
     "finish_request_deploy": FinishRequest[DeployResult],
     "finish_request_failed": FinishRequest[FailedResult],
+    "finish_request_health": FinishRequest[SetsResult],
     "finish_request_indeterminate": FinishRequest[FailedResult],
     "finish_request_plan": FinishRequest[PlanResult],
     "finish_request_plan_changed": FinishRequest[FailedResult],
+    "finish_request_rollback": FinishRequest[RollbackResult],
+    "finish_request_rollback_loss_above_ceiling": FinishRequest[FailedRollback],
+    "finish_request_rollback_preview": FinishRequest[RollbackPreview],
     "finish_response": Accepted,
     "heartbeat_request": HeartbeatRequest,
     "heartbeat_response": HeartbeatResponse,
@@ -45,13 +55,25 @@ KINDS: dict[str, Any] = {
     "lease_response_deploy": LeaseResponse,
     "lease_response_empty": LeaseResponse,
     "lease_response_first_plan": LeaseResponse,
+    "lease_response_health": LeaseResponse,
     "lease_response_plan": LeaseResponse,
+    "lease_response_rollback": LeaseResponse,
+    "lease_response_rollback_preview": LeaseResponse,
     "logs_request": LogsRequest,
     "logs_response": Accepted,
     "steps_request": StepsRequest,
     "steps_response": Accepted,
 }
 VECTORS = json.loads((FIXTURES / "plan_hash_vectors.json").read_text("utf-8"))
+ROLLBACK_VECTORS = json.loads((FIXTURES / "rollback_hash_vectors.json").read_text("utf-8"))
+# Maps whose keys are data take no field of the protocol's.
+DATA_MAPS = (
+    ("tokens",),
+    ("result", "restore_set", "module_versions"),
+    ("operation", "rollback", "restore_set", "module_versions"),
+    ("operation", "rollback", "ceiling", "counts"),
+    ("operation", "rollback", "ceiling", "posted"),
+)
 
 
 def load(name):
@@ -59,7 +81,7 @@ def load(name):
 
 
 def test_every_fixture_is_known():
-    assert {path.stem for path in FIXTURES.glob("*.json")} == {*KINDS, "plan_hash_vectors"}
+    assert {path.stem for path in FIXTURES.glob("*.json")} == {*KINDS, "plan_hash_vectors", "rollback_hash_vectors"}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -83,10 +105,9 @@ def test_unknown_fields_are_ignored(name):
             return {**{key: widen(item) for key, item in value.items()}, "from_a_newer_version": {"x": 1}}
         return [widen(item) for item in value] if isinstance(value, list) else value
 
-    # Maps whose keys are data take no field of the protocol's.
     given = json.loads(load(name))
     wide = widen(given)
-    for path in (("tokens",), ("result", "restore_set", "module_versions")):
+    for path in DATA_MAPS:
         cursor, source = wide, given
         for key in path[:-1]:
             cursor, source = (cursor or {}).get(key) or {}, (source or {}).get(key) or {}
@@ -143,3 +164,18 @@ def test_the_hash_covers_every_field_of_the_plan():
         changed = {**plan, name: 2 if isinstance(value, int) else [] if isinstance(value, list) else "other"}
         hashes.add(plan_hash(convert(changed, PlanDocument)))
     assert len(hashes) == len(plan) + 1
+
+
+@pytest.mark.parametrize("vector", ROLLBACK_VECTORS, ids=lambda vector: vector["plan_hash"][:8])
+def test_rollback_hash_vectors(vector):
+    plan = convert(vector["plan"], RollbackPlanDocument)
+    loss = convert(vector["loss"], Loss) if vector["loss"] else None
+    assert canonical_json(plain(plan)) == vector["canonical"]
+    assert plan_hash(plan) == vector["plan_hash"]
+    assert preview_hash(vector["plan_hash"], loss) == vector["preview_hash"]
+
+
+def test_a_preview_s_hash_moves_with_what_would_be_lost():
+    with_the_same_plan = [one for one in ROLLBACK_VECTORS if one["plan_hash"] == ROLLBACK_VECTORS[1]["plan_hash"]]
+    assert len(with_the_same_plan) == 2
+    assert len({one["preview_hash"] for one in with_the_same_plan}) == 2

@@ -13,6 +13,10 @@ REQUESTS = {
     "finish_request_failed": protocol.Finish,
     "finish_request_plan_changed": protocol.Finish,
     "finish_request_indeterminate": protocol.Finish,
+    "finish_request_rollback": protocol.Finish,
+    "finish_request_rollback_loss_above_ceiling": protocol.Finish,
+    "finish_request_rollback_preview": protocol.Finish,
+    "finish_request_health": protocol.Finish,
 }
 RESPONSES = {
     "lease_response_empty",
