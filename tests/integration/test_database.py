@@ -167,6 +167,30 @@ def test_a_session_that_cannot_be_ended_is_named(make: Make) -> None:
     made.cluster.as_superuser(f"REVOKE CONNECT ON DATABASE {made.name} FROM bi", "DROP ROLE bi")
 
 
+def test_a_vacuum_of_the_servers_own_is_nobodys_session(made: Made) -> None:
+    """It gives way to whoever copies or renames; its kind is hidden from the agent's role."""
+    made.as_app(
+        "CREATE TABLE churned AS SELECT generate_series(1, 50000) AS id",
+        "ALTER TABLE churned SET (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0, "
+        "autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_cost_delay = 100)",
+        "DELETE FROM churned WHERE id % 2 = 0",
+    )
+    working = "SELECT datname FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"
+    cluster = made.cluster
+    cluster.as_superuser("ALTER SYSTEM SET autovacuum_naptime = 1", "SELECT pg_reload_conf()")
+    try:
+        deadline = time.monotonic() + 60
+        while (made.name,) not in cluster.as_superuser(working):
+            assert time.monotonic() < deadline, "no autovacuum came"
+            time.sleep(0.05)
+        assert made.database.sessions(made.name) == ()
+        assert (made.name,) in cluster.as_superuser(working), "it had gone before it could be looked for"
+        made.database.fence(made.name, made.name, made.upgrade)
+        made.database.snapshot(made.name, f"{made.name}__s1", made.name)
+    finally:
+        cluster.as_superuser("ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()")
+
+
 def test_a_snapshot_is_complete_and_closed(made: Made) -> None:
     name, target = made.name, f"{made.name}__s4"
     made.database.write_tag(name, UUID, 4)

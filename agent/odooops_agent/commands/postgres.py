@@ -39,13 +39,14 @@ SIZES = SQL("""
     WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
 """)
 # Ending a session takes USAGE of its role (pg_signal_backend does for all but superusers').
+# The server's own workers have no role; an autovacuum worker gives way by itself to whoever copies or renames.
+# Their kind is hidden from a role that is no member of pg_monitor, so it can't be asked for.
 SESSIONS = SQL("""
     SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(host(a.client_addr), ''),
            coalesce(pg_has_role(a.usesysid, 'USAGE'), false)
            OR (pg_has_role('pg_signal_backend', 'USAGE') AND NOT coalesce(r.rolsuper, true))
-    FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
-    WHERE a.datname = %s AND a.pid <> pg_backend_pid()
-      AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+    FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE a.datname = %s AND a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'parallel worker'
     ORDER BY a.pid
 """)
 END_SESSION = SQL("SELECT pg_terminate_backend(%s)")
