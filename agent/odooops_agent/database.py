@@ -1,7 +1,7 @@
 """PostgreSQL with the rights that a managed server gives: CREATEDB and CREATEROLE, no superuser, no files.
 
-One short autocommit connection per job. In a customer's database the agent only reads, guarded as pg_dump guards
-itself; it writes there as the environment's own upgrade role, because a trigger of the customer's would otherwise run
+One short autocommit connection per job. A customer's database is entered as the environment's own upgrade role, to
+read (guarded as pg_dump guards itself) and to write: a trigger, cast or operator of the customer's would otherwise run
 with the agent's rights over every other database.
 """
 
@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from psycopg2 import errors as pg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 (a class, by its lower-case name)
@@ -29,6 +30,7 @@ EVICT_SECONDS = 30.0
 QUIET_LOOKS = 3
 
 Login = tuple[str, str]  # role, password
+Value = TypeVar("Value")
 
 
 class PostgresDatabase:
@@ -38,13 +40,16 @@ class PostgresDatabase:
         self,
         dsn: str,
         quota_bytes: int | None,
-        writer_of: Callable[[str], Login | None],
+        login_of: Callable[[str], Login | None],
         evict_seconds: float = EVICT_SECONDS,
     ) -> None:
-        """`writer_of` gives the role and password with which rows in a customer's database are written."""
+        """`login_of` gives the role and password with which a customer's database is entered.
+
+        For a database that the agent made no role for yet it gives none: that is only looked at, as the agent.
+        """
         self._postgres = Postgres(dsn)
         self._quota_bytes = quota_bytes
-        self._writer_of = writer_of
+        self._login_of = login_of
         self._evict_seconds = evict_seconds
 
     # -- reading
@@ -52,12 +57,14 @@ class PostgresDatabase:
     def facts(self, name: str) -> DatabaseFacts | None:
         """Read all that a plan needs to know of a database."""
         try:
-            with self._postgres.reader(name) as cursor:
-                return _facts(cursor, name, read_inside(cursor))
+            inside = self._inside(name, read_inside)
         except NotEntered as error:  # absent, closed, full, or PostgreSQL is away: told from outside
             if self.exists(name):  # as if empty it would be installed over
                 raise Retryable(f"The database {name} is there and can't be entered: {error.message}") from error
             return None
+        # From outside again: what other sessions there are, and whether they can be ended, is for the agent's role.
+        with self._postgres.cursor() as cursor:
+            return _facts(cursor, name, inside)
 
     def exists(self, name: str) -> bool:
         """Tell whether there is such a database."""
@@ -66,13 +73,34 @@ class PostgresDatabase:
 
     def identity(self, name: str) -> Identity | None:
         """Tell whose a database is."""
+        with self._postgres.cursor() as cursor:
+            found = row(cursor, build.DATABASE, (name,))
+        if found is None:
+            return None
+        uuid = None
+        with suppress(NotEntered):
+            uuid = self._inside(name, read_uuid)
+        return Identity(uuid=uuid, tag=build.owner_tag(found[2]))
+
+    def _inside(self, name: str, read: Callable[[Cursor], Value]) -> Value:
+        """Read within a customer's database. Raises NotEntered."""
+        login = self._login_of(name)
         try:
-            with self._postgres.reader(name) as cursor:
-                return Identity(uuid=read_uuid(cursor), tag=build.owner_tag(_comment(cursor, name)))
+            with self._postgres.reader(name, login) as cursor:
+                return read(cursor)
         except NotEntered:
-            with self._postgres.cursor() as cursor:
-                found = row(cursor, build.DATABASE, (name,))
-            return Identity(uuid=None, tag=build.owner_tag(found[2])) if found else None
+            if login is None or not self._renewed(*login):
+                raise
+        with self._postgres.reader(name, login) as cursor:
+            return read(cursor)
+
+    def _renewed(self, role: str, password: str) -> bool:
+        """Give an environment's role the password that the agent knows: somebody may have changed it."""
+        with self._postgres.cursor() as cursor, locked(cursor, "roles"):
+            if row(cursor, build.ROLE, (role,)) is None:
+                return False
+            self._ensure_role(cursor, role, password)
+            return True
 
     def sessions(self, name: str) -> tuple[Session, ...]:
         """List the sessions in a database, the agent's own for this excepted."""
@@ -295,7 +323,7 @@ class PostgresDatabase:
 
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         """Write rows of `ir_config_parameter` as the environment's upgrade role."""
-        login = self._writer_of(name)
+        login = self._login_of(name)
         if login is None:
             raise Permanent(f"The agent has no password for {name}; deploy its environment again to make one.")
         with self._postgres.writer(name, *login) as cursor:

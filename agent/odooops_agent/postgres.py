@@ -51,9 +51,14 @@ class Postgres:
             yield cursor
 
     @contextmanager
-    def reader(self, database: str) -> Iterator[Cursor]:
-        """Open a customer's database to read in it, guarded as pg_dump guards itself. Raises NotEntered."""
-        with self.cursor(dbname=database) as cursor:
+    def reader(self, database: str, login: tuple[str, str] | None) -> Iterator[Cursor]:
+        """Open a customer's database to read in it, guarded as pg_dump guards itself. Raises NotEntered.
+
+        Logged in as the environment's own role, not merely acting for it: a cast or operator that the customer gave
+        a column runs all the same, and could RESET ROLE to the agent's.
+        """
+        own = {"user": login[0], "password": login[1]} if login else {}
+        with self.cursor(STATEMENT_SECONDS, dbname=database, **own) as cursor:
             cursor.execute(build.GUARDS)
             yield cursor
 

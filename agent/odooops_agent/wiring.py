@@ -29,7 +29,7 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
     from .runtime.docker import DockerRuntime
     from .targets import Targets
 
-    def writer_of(database: str) -> tuple[str, str] | None:
+    def login_of(database: str) -> tuple[str, str] | None:
         role = f"{database}_upgrade"
         password = passwords.find(role)
         return (role, password.reveal()) if password else None
@@ -43,6 +43,6 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
         proxy=CaddyProxy(
             admin, settings.state_dir, targets, leads_here=lambda host: leads_here(host, settings.public_addresses)
         ),
-        database=PostgresDatabase(settings.pg_dsn.reveal(), settings.pg_quota_bytes, writer_of),
+        database=PostgresDatabase(settings.pg_dsn.reveal(), settings.pg_quota_bytes, login_of),
         filestore=LocalFilestore(settings.data_root),
     )

@@ -330,6 +330,29 @@ def test_reading_runs_nothing_that_a_customer_put_into_the_database(made: Made) 
     assert made.as_app("SELECT * FROM caught") == []
 
 
+def test_what_runs_all_the_same_has_no_more_than_the_environments_rights(made: Made) -> None:
+    made.as_app(
+        "CREATE TABLE caught (session text)",
+        "CREATE TYPE disguise AS (text text)",
+        """CREATE FUNCTION catch(disguise) RETURNS text LANGUAGE plpgsql AS
+           $$BEGIN RESET ROLE; INSERT INTO public.caught VALUES (session_user); RETURN $1.text; END$$""",
+        "CREATE CAST (disguise AS text) WITH FUNCTION catch(disguise) AS IMPLICIT",
+        "GRANT INSERT ON caught TO PUBLIC",
+        "ALTER TABLE ir_config_parameter ALTER COLUMN key TYPE disguise USING ROW(key)::disguise",
+    )
+    made.database.facts(made.name)
+    made.database.identity(made.name)
+    assert set(made.as_app("SELECT * FROM caught")) == {(made.upgrade,)}
+
+
+def test_a_password_that_somebody_changed_is_set_again(made: Made) -> None:
+    made.cluster.as_superuser(f"ALTER ROLE {made.upgrade} PASSWORD 'another'")
+    facts = made.database.facts(made.name)
+    assert facts
+    assert facts.uuid
+    assert made.database.identity(made.name)
+
+
 def test_parameters_are_written_once(made: Made) -> None:
     made.database.write_parameters(made.name, {"web.base.url": "https://a.example"})
     first = made.as_app("SELECT xmin FROM ir_config_parameter WHERE key = 'web.base.url'")

@@ -52,7 +52,8 @@ SESSIONS = SQL("""
 END_SESSION = SQL("SELECT pg_terminate_backend(%s)")
 LOCK = SQL("SELECT pg_try_advisory_lock(hashtextextended('odooops:' || %s, 0))")
 
-# Whatever a customer's code made of these tables, reading them runs none of it: no view, no policy, no own operator.
+# Whatever a customer's code made of these tables, reading them runs little of it: no view, no policy, no operator of
+# the same name. What may still run, such as a cast of a column's own type, has the environment's rights only.
 GUARDS = SQL("""
     SELECT set_config('search_path', 'pg_catalog', false), set_config('row_security', 'off', false),
            (SELECT set_config(known, 'view, foreign-table', false)

@@ -129,7 +129,7 @@ class Cluster:
         return execute(self.dsn("postgres", self.superuser_password, database), *statements)
 
     def database(self, **options: Any) -> PostgresDatabase:
-        options.setdefault("writer_of", lambda name: (f"{name}_upgrade", f"{name}-upgrade-password"))
+        options.setdefault("login_of", lambda name: (f"{name}_upgrade", f"{name}-upgrade-password"))
         return PostgresDatabase(self.agent_dsn, options.pop("quota_bytes", None), **options)
 
     def _call(self, program: str, *arguments: object) -> None:

@@ -27,7 +27,7 @@ class Closed:
     def cursor(self, *args: float, **overrides: str) -> Iterator[Mock]:
         yield self._cursor
 
-    def reader(self, database: str) -> None:
+    def reader(self, database: str, login: object) -> None:
         raise NotEntered("too many connections")
 
 
