@@ -14,7 +14,7 @@ from .errors import Refused
 PROJECT = re.compile(r"[a-z][a-z0-9-]{0,30}")
 CODE = re.compile(r"[a-z][a-z0-9-]{0,20}")
 # `__` is in the names of copies and `_upgrade` ends a role's: no environment's own may look like another's.
-DATABASE = re.compile(r"(?!.*__)(?!.*_upgrade\Z)[a-z][a-z0-9_]{0,54}")
+DATABASE = re.compile(r"(?!.*__)(?!.*_upgrade\Z)(?!(?:postgres|template[01])\Z)[a-z][a-z0-9_]{0,54}")
 ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MODULE = re.compile(r"[a-z][a-z0-9_]{0,99}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -175,6 +175,8 @@ class _Job:
         self._facts = observe(self._shop.ports, self._operation)
         if alone:
             checks.check_left_behind(self._operation, self._facts)
+        known = self._shop.journal.environments()
+        checks.check_neighbours(self._operation, {key: one["database"] for key, one in known.items()})
         plan = plan_deploy(self._operation, self._facts, self._shop.droplet, execute=execute)
         if execute and plan.plan_hash != self._operation.plan_hash:
             raise Refused(

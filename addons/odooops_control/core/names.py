@@ -20,7 +20,8 @@ REPOSITORY = re.compile(
 HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 MODULE = re.compile(r"[a-z][a-z0-9_]{0,99}")
 LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2}|_[0-9]{3})?(?:@[a-z]+)?")
-DATABASE = re.compile(r"[a-z][a-z0-9_]{0,54}")
+# As the agent has it: `__` is in the names of copies, `_upgrade` ends a role's, and some are PostgreSQL's own.
+DATABASE = re.compile(r"(?!.*__)(?!.*_upgrade\Z)(?!(?:postgres|template[01])\Z)[a-z][a-z0-9_]{0,54}")
 HASH = re.compile(r"[0-9a-f]{64}")
 
 ALIASES = {"staging": "stage", "production": "prod"}
@@ -126,6 +127,13 @@ def build_tag(branch, at, commit_sha):
 def database_name(project, code):
     """Return the database of an environment: ``demo_prod``."""
     return f"{project}_{code}".replace("-", "_")
+
+
+def lookalikes(key):
+    """Return the keys that Docker's names can't tell from ``key``: a-b/c and a/b-c are both a-b-c there."""
+    flat = key.replace("/", "-")
+    keys = (f"{flat[:place]}/{flat[place + 1 :]}" for place, character in enumerate(flat) if character == "-")
+    return [other for other in keys if other != key]
 
 
 def bucket_refusal(tier, buckets):

@@ -274,6 +274,21 @@ class OdooopsEnvironment(models.Model):
                             self.env._("%(value)s is not %(wanted)s.", value=names.shown(value or ""), wanted=wanted)
                         )
 
+    @api.constrains("code", "project_id")
+    def _check_lookalikes(self):
+        everyones = self.sudo().with_context(active_test=False)
+        for environment in self:
+            other = everyones.search([("key", "in", names.lookalikes(environment.key))], limit=1)
+            if other:
+                raise ValidationError(
+                    self.env._(
+                        "%(key)s and %(other)s would have the same containers and networks on a droplet: choose "
+                        "another name.",
+                        key=environment.key,
+                        other=other.key,
+                    )
+                )
+
     @api.constrains("code")
     def _check_alias(self):
         for environment in self:

@@ -74,6 +74,10 @@ class OdooopsProject(models.Model):
                         self.env._("%(value)s is no %(wanted)s.", value=names.shown(project[field]), wanted=wanted)
                     )
 
+    @api.constrains("code")
+    def _check_lookalikes(self):
+        self.sudo().with_context(active_test=False).environment_ids._check_lookalikes()
+
     @api.model_create_multi
     def create(self, vals_list):
         """Make whoever creates a project its release manager, so that they can see it."""

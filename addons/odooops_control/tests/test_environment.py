@@ -74,6 +74,24 @@ class TestEnvironment(OdooopsCase):
         with self.assertRaises(ValidationError):
             self.project.code = "Demo"
 
+    def test_keys_that_docker_cant_tell_apart(self):
+        self._environment("b-c")
+        project = self._make_project("demo-b")
+        with self.assertRaisesRegex(ValidationError, "demo-b/c and demo/b-c would have the same containers"):
+            self.env["odooops.environment"].create(
+                {"project_id": project.id, "code": "c", "database_name": "another"}
+            )
+        other, (elsewhere, _key) = self._make_project("other"), self.env["odooops.agent"]._enrol("droplet-other")
+        self.env["odooops.environment"].create({"project_id": other.id, "code": "c", "agent_id": elsewhere.id})
+        project.code = "another"
+        with self.assertRaisesRegex(ValidationError, "demo-b/c and demo/b-c"):
+            other.code = "demo-b"
+
+    def test_databases_that_look_like_a_copy_or_a_role(self):
+        for name in ("demo__s12", "demo_prod__x3", "demo_upgrade", "postgres", "template1"):
+            with self.subTest(name=name), self.assertRaisesRegex(ValidationError, "is not a database's name"):
+                self.stage.database_name = name
+
     def test_a_database_in_use_keeps_its_name(self):
         self.stage.database_uuid = DATABASE_UUID
         with self.assertRaisesRegex(UserError, "keeps its project, name"):

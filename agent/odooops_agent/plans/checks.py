@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..errors import LeaseLost, Refused
 from ..facts import Container, EnvironmentFacts, Session
@@ -27,6 +27,26 @@ def check_names(operation: Operation) -> None:
         require(MODULE, module, "module name")
     for language in environment.languages:
         require(LANGUAGE, language, "language code")
+
+
+def check_neighbours(operation: Operation, databases: Mapping[str, str]) -> None:
+    """Refuse what would share its containers' names, network or database with another environment.
+
+    :param databases: of the environments that the agent knows, by key.
+    """
+    environment = operation.environment
+    for key, database in databases.items():
+        if key == environment.key:
+            continue
+        if key.replace("/", "-") == environment.key.replace("/", "-"):
+            raise Refused(
+                f"{environment.key} would have the same containers and networks as {key}: rename one of them.",
+                code="bad_name",
+            )
+        if database == environment.database.name:
+            raise Refused(
+                f"The database {database} is {key}'s: give {environment.key} one of its own.", code="bad_name"
+            )
 
 
 def check_lease(operation: Operation, facts: EnvironmentFacts) -> None:

@@ -55,10 +55,28 @@ def test_a_database_that_cant_be_entered_is_no_empty_one(deployed):
     assert "can't be entered" in finish.error.message
 
 
-@pytest.mark.parametrize("name", ["demo__s12", "demo_prod__x3", "demo_prod_upgrade", "demo\n", "demo__x"])
+@pytest.mark.parametrize("name", ["demo__s12", "demo_prod__x3", "demo_prod_upgrade", "demo\n", "demo__x", "postgres"])
 def test_no_database_is_called_like_a_copy_or_a_role(name):
     with pytest.raises(Refused):
         require(DATABASE_NAME, name, "database name")
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"key": "demo-prod/x", "database": {"name": "demo_prod_x", "uuid": None}}, None),
+        ({"key": "demo/a-b"}, "The database demo_prod is demo/prod's: give demo/a-b one of its own."),
+        (
+            {"key": "a-b/c", "database": {"name": "a_b_c", "uuid": None}},
+            "a-b/c would have the same containers and networks as a/b-c: rename one of them.",
+        ),
+    ],
+)
+def test_two_environments_never_share_a_name(deployed, environment, says):
+    deployed.journal.remember_environment("a/b-c", {"database": "a_b_other"})
+    error = deployed.plan(1, environment=environment).error
+    assert (error and error.message) == says
+    assert error is None or error.code == "bad_name"
 
 
 # -- newer leases

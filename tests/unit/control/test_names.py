@@ -130,3 +130,9 @@ def test_lists():
     assert names.split_list("sale, crm  crm\nstock,,") == ["sale", "crm", "stock"]
     assert names.split_list(None) == []
     assert names.database_name("web-shop", "pr-12") == "web_shop_pr_12"
+
+
+def test_keys_that_docker_cant_tell_apart():
+    assert names.lookalikes("a/b-c") == ["a-b/c"]
+    assert names.lookalikes("a-b/c-d") == ["a/b-c-d", "a-b-c/d"]
+    assert names.lookalikes("demo/prod") == []
