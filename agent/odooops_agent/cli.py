@@ -1,4 +1,4 @@
-"""`odooops-agent`: run, plan FILE, doctor, status, admin-password ENVIRONMENT."""
+"""`odooops-agent`: run, plan FILE, doctor, status, firewall, admin-password ENVIRONMENT."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
     status = commands.add_parser("status", help="tell what the journal knows")
     status.set_defaults(command=_status)
+    firewall = commands.add_parser("firewall", help="keep environments from the droplet and its private neighbours")
+    once = firewall.add_mutually_exclusive_group()
+    once.add_argument("--check", action="store_true", help="only tell whether the rules are there")
+    once.add_argument("--remove", action="store_true", help="take the rules away")
+    firewall.set_defaults(command=_firewall)
     password = commands.add_parser("admin-password", help="print the administrator's first password")
     password.add_argument("environment", help="<project>/<code>")
     password.set_defaults(command=_admin_password)
@@ -77,6 +82,20 @@ def _doctor(options: argparse.Namespace) -> int:
         mend = "" if check.ok or not check.mend else f" — {check.mend}"
         print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}{mend}")
     return 0 if all(check.ok for check in checks) else 1
+
+
+def _firewall(options: argparse.Namespace) -> int:
+    from .firewall import keep, read_firewall, remove_rules
+    from .settings import stack_name
+
+    if options.remove:
+        remove_rules(stack_name())
+    elif options.check:
+        read_firewall().check()
+        print("The environments are kept from the droplet and its private neighbours.")
+    else:
+        return keep(read_firewall())
+    return 0
 
 
 def _status(options: argparse.Namespace) -> int:

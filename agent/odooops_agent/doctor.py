@@ -26,7 +26,10 @@ from docker import auth as docker_auth
 
 from .agent_key import AgentKey
 from .commands import postgres as build
-from .errors import AgentError
+from .commands.docker import BRIDGE_OPTION
+from .commands.firewall import bridge_prefix
+from .errors import AgentError, Permanent
+from .firewall import read_firewall
 from .journal import examine
 from .proxy import AdminSocket
 from .settings import Settings
@@ -65,6 +68,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "Docker": (lambda: _docker(engine), "start it: systemctl start docker, and let the agent use its socket"),
         "image registry": (lambda: _registries(engine), "log in again: docker login <registry>"),
         "proxy's container": (lambda: _attached(engine, settings), "start the stack's services: docker compose up -d"),
+        "firewall": (lambda: _firewall(engine, settings), "start the stack's service `firewall`: docker compose up -d"),
         "Caddy": (lambda: _caddy(engine, settings), "start Caddy with the configuration in docker/caddy/caddy.json"),
         "routes' folder": (lambda: _targets(engine, settings), "share the folder with Caddy's container, same path"),
         "PostgreSQL": (lambda: _postgres(settings), "see that it is up and that ODOOOPS_PG_DSN_FILE is right"),
@@ -139,6 +143,43 @@ def _attached(engine: Any, settings: Settings) -> str:
         if not state["Running"]:
             raise _Failed(f"{name} does not run", f"docker start {name}; its log says why it ended")
     return f"{', '.join(settings.attach)} run"
+
+
+def _firewall(engine: Any, settings: Settings) -> str:
+    """Without it every environment's code reaches the cloud's metadata service, the droplet and its neighbours."""
+    bridges = _bridges(engine, settings.stack)
+    stray = [network for network, bridge in bridges.items() if not bridge.startswith(bridge_prefix(settings.stack))]
+    if stray:
+        raise _Failed(
+            f"the network {stray[0]} was made otherwise, and no rule is for it",
+            f"stop its containers, docker network rm {stray[0]}, and deploy its environment again",
+        )
+    try:
+        _check_firewall(engine, f"{settings.stack}-firewall")
+    except AgentError as error:
+        raise _Failed(
+            f"environments reach the droplet and the cloud's metadata service: {error.message}",
+            "docker compose up -d firewall; its log says what the kernel refuses",
+        ) from error
+    return f"{len(bridges)} environments are kept from the droplet and its private neighbours"
+
+
+def _check_firewall(engine: Any, name: str) -> None:
+    """Ask the firewall's container, or the droplet itself where systemd runs it."""
+    try:
+        code, told = _up(engine).containers.get(name).exec_run(["odooops-agent", "firewall", "--check"])
+    except NotFound:
+        read_firewall().check()
+        return
+    except APIError as error:
+        raise Permanent(f"{name} does not run") from error
+    if code:
+        raise Permanent(told.decode(errors="replace").strip().rpartition("\n")[2])
+
+
+def _bridges(engine: Any, stack: str) -> dict[str, str]:
+    networks = _up(engine).api.networks(filters={"label": [f"odooops.stack={stack}", "odooops.environment"]})
+    return {str(each["Name"]): str((each["Options"] or {}).get(BRIDGE_OPTION, "")) for each in networks}
 
 
 # -- Caddy

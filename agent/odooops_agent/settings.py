@@ -54,9 +54,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
     :raises Refused: one is missing or wrong; the sentence names the variable.
     """
-    stack = environ.get("ODOOOPS_STACK") or "odooops"
-    if not _STACK.fullmatch(stack):
-        raise Refused(f"ODOOOPS_STACK={stack!r}: use lower-case letters, digits and dashes.", code="bad_setting")
+    stack = stack_name(environ)
     dsn_file, dsn = _pg_dsn(environ)
     caddy = environ.get("ODOOOPS_CADDY_CONTAINER") or f"{stack}-caddy"
     admin = environ.get("ODOOOPS_CADDY_ADMIN") or "unix:///run/caddy/admin.sock"
@@ -77,6 +75,44 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         attach=(caddy, *_listed(environ, "ODOOOPS_ATTACH")),
         public_addresses=_listed(environ, "ODOOOPS_PUBLIC_ADDRESSES"),
     )
+
+
+def stack_name(environ: Mapping[str, str] = os.environ) -> str:
+    stack = environ.get("ODOOOPS_STACK") or "odooops"
+    if not _STACK.fullmatch(stack):
+        raise Refused(f"ODOOOPS_STACK={stack!r}: use lower-case letters, digits and dashes.", code="bad_setting")
+    return stack
+
+
+def egress_hosts(environ: Mapping[str, str]) -> list[tuple[str, int]]:
+    """Return what environments may reach wherever it stands: PostgreSQL, and what ODOOOPS_EGRESS_ALLOW names."""
+    _, dsn = _pg_dsn(environ)
+    cluster = _cluster(dsn, environ)
+    hosts = [(cluster.host, cluster.port)]
+    for each in _listed(environ, "ODOOOPS_EGRESS_ALLOW"):
+        host, _, port = each.rpartition(":")
+        if not host or not _is_port(port):
+            raise Refused(
+                f"ODOOOPS_EGRESS_ALLOW={each!r}: give host:port, separated by commas, such as 10.0.0.5:587.",
+                code="bad_setting",
+            )
+        hosts.append((host, int(port)))
+    return hosts
+
+
+def public_ports(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the droplet's ports on which the proxy serves everybody."""
+    ports = []
+    for name, default in (("ODOOOPS_HTTP_PORT", "80"), ("ODOOOPS_HTTPS_PORT", "443")):
+        text = environ.get(name) or default
+        if not _is_port(text):
+            raise Refused(f"{name}={text!r}: give a port's number.", code="bad_setting")
+        ports.append(int(text))
+    return tuple(ports)
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 65536
 
 
 def _listed(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -60,12 +60,25 @@ def remove_objects(stack, image_prefixes):
     # The agent first, or it would make new containers while the others go.
     agent = engine.docker("ps", "--all", "--quiet", f"--filter=name=^{stack}-agent$")
     removed = {"containers": _remove("container", agent, "--force", "--volumes")}
+    removed["containers"] += _remove_firewall(stack)
     containers = engine.docker("ps", "--all", "--quiet", label)
     removed["containers"] += _remove("container", containers, "--force", "--volumes")
     removed["networks"] = _remove_networks(engine.docker("network", "ls", "--quiet", label))
     removed["volumes"] = _remove("volume", engine.docker("volume", "ls", "--quiet", label), "--force")
     removed["images"] = _remove_images(label, image_prefixes)
     return removed
+
+
+def _remove_firewall(stack):
+    """Remove the firewall's container, then by its image the rules that it left to the kernel."""
+    name = engine.docker("ps", "--all", "--format={{.Names}}", f"--filter=name=^{stack}-firewall$").strip()
+    if not name:
+        return 0
+    image = engine.docker("inspect", "--format={{.Image}}", name).strip()
+    _remove("container", name, "--force", "--volumes")
+    rights = ("--network=host", "--cap-drop=ALL", "--cap-add=NET_ADMIN", "--cap-add=NET_RAW")
+    engine.docker("run", "--rm", *rights, f"--env=ODOOOPS_STACK={stack}", image, "firewall", "--remove")
+    return 1
 
 
 def _remove(kind, ids, *options):

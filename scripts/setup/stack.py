@@ -133,7 +133,8 @@ class Stack:
         secret_files.write(secret_files.AGENT_KEY, key)
         for folder in (self.data_root, self.state / "docker-config"):
             folder.mkdir(parents=True, exist_ok=True)
-        self.compose("up", "--detach", "--no-build", "--force-recreate", "--no-deps", "agent", profiles=("droplet",))
+        self.compose("up", "--detach", "--no-build", "--force-recreate", "--no-deps", "firewall", "agent",
+                     profiles=("droplet",))
 
     def stop_agent(self):
         """Stop the agent's container and keep its state."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from odooops_agent.commands.odoo_conf import Cluster as OdooCluster
 from odooops_agent.doctor import Check, run_checks
+from odooops_agent.firewall import Firewall, read_firewall, remove_rules
 from odooops_agent.secrets import Secret
 from odooops_agent.settings import Settings
 from parts.caddy import wait_until
@@ -69,7 +70,19 @@ def running(stack: Stack) -> Stack:
 
 
 @pytest.fixture
-def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path) -> Settings:
+def firewall(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Firewall]:
+    monkeypatch.setenv("ODOOOPS_STACK", running.name)
+    monkeypatch.setenv("ODOOOPS_PG_DSN", "host=127.0.0.1")
+    made = read_firewall()
+    made.apply()
+    yield made
+    remove_rules(running.name)
+
+
+@pytest.fixture
+def settings(
+    running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path, firewall: Firewall
+) -> Settings:
     key_file = tmp_path / "agent.key"
     key_file.write_text(KEY)
     dsn_file = tmp_path / "pg_dsn"
@@ -139,6 +152,22 @@ def test_secrets_are_files_that_only_their_owner_reads(settings: Settings) -> No
     assert "ODOOOPS_PG_DSN_FILE" in told(replace(settings, pg_dsn_file=None), "secrets").mend
     settings.key_file.chmod(0o640)
     assert told(settings, "secrets").mend == "on the droplet, chmod 600 the file of ODOOOPS_AGENT_KEY_FILE"
+
+
+def test_environments_that_reach_the_droplet(settings: Settings, running: Stack) -> None:
+    remove_rules(running.name)
+    check = told(settings, "firewall")
+    assert "lacks the rule" in check.detail
+    assert "docker compose up" in check.mend
+
+
+def test_a_network_that_no_rule_is_for(settings: Settings, running: Stack) -> None:
+    labels = {"odooops.stack": running.name, "odooops.environment": "demo/old"}
+    network = running.client.networks.create(f"{running.name}-demo-old", labels=labels)
+    try:
+        assert f"docker network rm {network.name}" in told(settings, "firewall").mend
+    finally:
+        network.remove()
 
 
 def test_one_part_that_is_away_stops_no_other_check(settings: Settings) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 
 from ..errors import Refused
 from ..ports import ContainerSpec, Mount
+from . import firewall
 from .containers import spec_from
 
+BRIDGE_OPTION = "com.docker.network.bridge.name"
 SPEC_LABEL = "odooops.spec"
 MADE_FROM_LABEL = "odooops.made_from"
 PIDS_MAX = 512
@@ -98,4 +100,11 @@ def limited(argv: tuple[str, ...], timeout_seconds: float) -> list[str]:
 
 def network_arguments(name: str, stack: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments of `create_network`: a bridge of the environment's own."""
-    return {"name": name, "driver": "bridge", "labels": {**labels, "odooops.stack": stack}, "check_duplicate": True}
+    return {
+        "name": name,
+        "driver": "bridge",
+        "labels": {**labels, "odooops.stack": stack},
+        "check_duplicate": True,
+        # By this name the firewall's rules know it.
+        "options": {BRIDGE_OPTION: firewall.bridge(stack, name)},
+    }
