@@ -1,8 +1,10 @@
 """The images everything stands on: official ones where an image registry answers, else built from Debian's packages."""
 
+import json
 import os
 import shutil
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +14,8 @@ from .errors import CommandFailed
 
 FOLDER = paths.ROOT / "docker/base"
 LOCK = FOLDER / "images.lock"
+PULLED = paths.STATE / "images.json"
+_ONE_AT_A_TIME = threading.Lock()
 DEBIAN = "debian:bookworm-slim"
 ODOO = "odoo:19.0"
 CADDY = "caddy:2.11.4"
@@ -68,7 +72,7 @@ def ensure(name, tell):
     if made_of == "":
         return Outcome(name, "here")
     if made_of is None and registry_answers():
-        _pull(name)
+        _pull(name, tell)
         return Outcome(name, "pulled")
     inputs = _inputs(name)
     if made_of == inputs:
@@ -95,12 +99,33 @@ def pinned(text):
     return {name: "" if digest == "-" else digest for name, digest in rows}
 
 
-def _pull(name):
+def _pull(name, tell):
     digest = pinned(LOCK.read_text()).get(name)
     reference = f"{name.rpartition(':')[0]}@{digest}" if digest else name
     engine.docker("pull", reference, log=f"pull-{name.replace(':', '-')}.log")
     if digest:
         engine.docker("tag", reference, name)
+    else:
+        with _ONE_AT_A_TIME:
+            sentence = remember(name, engine.image(name).get("RepoDigests") or [])
+        if sentence:
+            tell(sentence)
+
+
+def remember(name, repo_digests):
+    """Keep the digest that a tag stood for; return a sentence when it stood for another one before.
+
+    :param repo_digests: the image's `repository@digest` names, as the engine tells them
+    """
+    repository = name.rpartition(":")[0]
+    digest = next((each.partition("@")[2] for each in repo_digests if each.partition("@")[0] == repository), "")
+    known = json.loads(PULLED.read_text()) if PULLED.exists() else {}
+    before = known.get(name, digest)
+    if digest:
+        PULLED.write_text(json.dumps({**known, name: digest}, indent=1, sort_keys=True) + "\n")
+    if digest and before != digest:
+        return f"{name} is another image than before: {digest}, not {before}; pin one of them in {LOCK.name}"
+    return ""
 
 
 def _folder(name):

@@ -6,8 +6,8 @@ import urllib.request
 
 from . import base_images, build, engine, paths
 
-# What only costs time to make again, and nothing that a stack left in it.
-_KEPT = ("downloads", "venv", "tools", "apt", "lint", "ports.json", "dockerd.pid", "log", "lock")
+# What only costs time to make again, the digests that tags stood for, and nothing that a stack left in it.
+_KEPT = ("downloads", "venv", "tools", "apt", "lint", "ports.json", "images.json", "dockerd.pid", "log", "lock")
 
 
 def published_ports(stack):
