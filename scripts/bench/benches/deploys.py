@@ -37,6 +37,7 @@ class Change:
     ours: Visit
     deployment: dict[str, Any]
     peers: dict[str, Visit] = field(default_factory=dict)
+    update_alone_seconds: float = 0.0  # `odoo -u` of the same change by itself, nobody asking
 
 
 @bench("deploys")
@@ -85,6 +86,11 @@ def _peers(peer: ComposePeer, first: tuple[str, str], code: Change, module: Chan
 
     module.peers[UPDATE_AFTER] = _watch(peer, module.release, update_after)
 
+    peer.start(code.built.image, code.release)
+    began = time.monotonic()
+    peer.update_aside(module.built.image, MODULE)
+    module.update_alone_seconds = time.monotonic() - began
+
     def update_before() -> None:
         peer.update_aside(module.built.image, MODULE)
         peer.recreate(module.built.image)
@@ -113,9 +119,9 @@ def _rows(name: str, change: Change, longest: Goal) -> list[Row]:
 
 
 def _module_rows(change: Change) -> list[Row]:
-    """The update's own time is the agent's: its one-off container from start to end."""
-    update = change.deployment["update_seconds"]
-    return _rows(f"deploy, one module (update {update:.1f} s)", change, Goal(at_most=round(update + 2, 2)))
+    """The update's own time is that of a plain `odoo -u` in a one-off: ours imports its code before the hold."""
+    update = change.update_alone_seconds
+    return _rows(f"deploy, one module (odoo -u alone {update:.1f} s)", change, Goal(at_most=round(update + 2, 2)))
 
 
 def _running(site: Site, world: World) -> tuple[str, str]:
