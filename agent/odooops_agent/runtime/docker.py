@@ -20,7 +20,7 @@ from ..ports import Cancelled, ContainerSpec, OnLine
 from ..targets import Targets
 from . import manifest
 from .shelf import Shelf
-from .streams import Chunk, follow
+from .streams import follow, merged
 
 PULL_PROGRESS_SECONDS = 2.0
 REMOVAL_WAIT_SECONDS = 30.0
@@ -221,11 +221,9 @@ class DockerRuntime:
     ) -> int:
         """Follow a one-off to its end; see the port."""
         with _explained():
-            # Attached while it is silent, so that no line is lost.
-            output = self._api.attach(name, stdout=True, stderr=True, stream=True, logs=True, demux=True)
             begin()
             try:
-                return self._to_its_end(name, output, timeout_seconds, on_line, cancelled)
+                return self._to_its_end(name, timeout_seconds, on_line, cancelled)
             finally:
                 # What happened matters more than a container that is left: the next deployment removes it.
                 with suppress(DockerException, requests.exceptions.RequestException):
@@ -245,11 +243,12 @@ class DockerRuntime:
         with _explained():
             return str(self._api.version()["Version"])
 
-    def _to_its_end(
-        self, name: str, output: Iterator[Chunk], timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
-    ) -> int:
+    def _to_its_end(self, name: str, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
         try:
-            follow(output, on_line, timeout_seconds, cancelled)
+            # From the log, which has every line; attaching misses those written while it is being set up.
+            output = self._api.logs(name, stdout=True, stderr=False, stream=True, follow=True)
+            errors = self._api.logs(name, stdout=False, stderr=True, stream=True, follow=True)
+            follow(merged(output, errors), on_line, timeout_seconds, cancelled)
             return int(self._api.wait(name)["StatusCode"])
         except AgentError:
             with suppress(DockerException, requests.exceptions.RequestException):

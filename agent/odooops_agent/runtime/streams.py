@@ -57,6 +57,23 @@ def follow(chunks: Iterator[Chunk], on_line: OnLine, timeout_seconds: float, can
             lines.end()
 
 
+def merged(output: Iterator[bytes], errors: Iterator[bytes]) -> Iterator[Chunk]:
+    """Yield what either of two streams brings, as it comes, until both have ended."""
+    parts = (((chunk, None) for chunk in output), ((None, chunk) for chunk in errors))
+    arrived: Arrivals = queue.Queue(maxsize=1000)
+    for part in parts:
+        _read_into(arrived, part)
+    open_parts = len(parts)
+    while open_parts:
+        item = arrived.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            open_parts -= 1
+        else:
+            yield item
+
+
 def _next(arrived: Arrivals, deadline: float, timeout_seconds: float, cancelled: Cancelled) -> Chunk | None:
     while True:
         if cancelled():
@@ -77,7 +94,11 @@ def _next(arrived: Arrivals, deadline: float, timeout_seconds: float, cancelled:
 
 def _read_aside(chunks: Iterator[Chunk]) -> Arrivals:
     arrived: Arrivals = queue.Queue(maxsize=1000)
+    _read_into(arrived, chunks)
+    return arrived
 
+
+def _read_into(arrived: Arrivals, chunks: Iterator[Chunk]) -> None:
     def read() -> None:
         try:
             for chunk in chunks:
@@ -88,4 +109,3 @@ def _read_aside(chunks: Iterator[Chunk]) -> Arrivals:
             arrived.put(None)
 
     threading.Thread(target=read, name="docker-stream", daemon=True).start()
-    return arrived

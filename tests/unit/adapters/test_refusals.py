@@ -53,7 +53,7 @@ def test_the_mark_of_another_environment_is_not_written_over(monkeypatch: pytest
 
 def test_what_ended_an_update_is_told_though_its_container_stays(tmp_path: Path) -> None:
     stuck = APIError("500", Mock(status_code=500), "device or resource busy")
-    api = Mock(attach=lambda *args, **options: iter(()), wait=lambda name: {"StatusCode": 3})
+    api = Mock(logs=lambda *args, **options: iter(()), wait=lambda name: {"StatusCode": 3})
     api.remove_container.side_effect = [None, stuck]
     api.inspect_container.return_value = {"Config": {"Labels": {"odooops.stack": "s"}}}
     runtime = DockerRuntime(Mock(api=api), "s", tmp_path, Targets(tmp_path), (), tmp_path)
@@ -62,7 +62,7 @@ def test_what_ended_an_update_is_told_though_its_container_stays(tmp_path: Path)
     assert runtime.run("n", lambda: started.append("n"), 5, lambda line: None, lambda: False) == 3
     assert started == ["n"]
     runtime._remove = Mock(side_effect=[None, stuck])  # type: ignore[method-assign]
-    api.attach = lambda *args, **options: iter(((b"a\n", None),))
+    api.logs = lambda *args, **options: iter((b"a\n",))
     api.stop.side_effect = stuck
     api.start.side_effect = None
     runtime._to_its_end = Mock(side_effect=Permanent("It took too long.", code="timed_out"))  # type: ignore[method-assign]
