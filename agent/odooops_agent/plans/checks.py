@@ -169,7 +169,7 @@ def warnings(
         found.append(f"{_people(foreign)} will be ended when the database is fenced.")
     if modules.unfinished:
         found.append(f"Left unfinished in the database before: {_listed(modules.unfinished)}.")
-    if facts.database_free_bytes is None:
+    if modules.changes and facts.database_free_bytes is None:
         found.append(
             "Nobody knows how much room the PostgreSQL cluster has: set ODOOOPS_PG_QUOTA_BYTES on the droplet to what "
             "its disk holds, or a snapshot may fill it."
