@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeVar
 
 from psycopg2 import errors as pg
@@ -20,9 +21,11 @@ from psycopg2.sql import SQL
 
 from .commands import postgres as build
 from .database_inside import INSTALLED_MANIFEST, Inside, read_inside, read_uuid
+from .database_loss import read_loss
 from .errors import LeaseLost, Permanent, Refused, Retryable
-from .facts import DatabaseFacts, Identity, Session
+from .facts import DatabaseFacts, Identity, KeptSet, Session
 from .postgres import POLL_SECONDS, NotEntered, Postgres, first_line, locked, one, row, rows, server, transaction
+from .protocol import Loss
 
 COPY_SECONDS = 3600.0
 EVICT_SECONDS = 30.0
@@ -306,13 +309,35 @@ class PostgresDatabase:
                 )
             cursor.execute(build.allow_connections(live, True))
 
-    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
-        """Return the tokens of the copies whose mark, made last of a copy, says that they are the environment's."""
+    # -- restore sets
+
+    def sets(self, name: str, environment_uuid: str) -> tuple[KeptSet, ...]:
+        """Return the copies whose mark, made last of a copy, says that they are the environment's."""
         with self._postgres.cursor() as cursor:
             pattern = f"^{build.name(name)}__s([1-9][0-9]*)$"
             found = rows(cursor, build.COPIES, (pattern, pattern))
-        tags = {int(token): build.owner_tag(comment) for token, comment in found}
-        return tuple(sorted(token for token, tag in tags.items() if tag and tag.environment_uuid == environment_uuid))
+        tags = {int(token): (build.owner_tag(comment), comment) for token, comment in found}
+        return tuple(
+            build.kept_set(token, comment)
+            for token, (tag, comment) in sorted(tags.items())
+            if tag and tag.environment_uuid == environment_uuid
+        )
+
+    def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
+        """Write the copy's image and age into its comment; the age by the cluster's clock, as Odoo's times are."""
+        with self._postgres.cursor() as cursor, locked(cursor, snapshot):
+            at: datetime = since or one(cursor, build.NOW)
+            kept = {**build.read_comment(_comment(cursor, snapshot)), **build.set_mark(digest, at)}
+            cursor.execute(build.comment(snapshot, build.write_comment(kept)))
+
+    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+        """Count, reading only; see the port."""
+
+        def read(cursor: Cursor) -> Loss:
+            cursor.execute(build.READ_ONLY)
+            return read_loss(cursor, since, table_seconds, seconds, newest)
+
+        return self._inside(name, read)
 
     # -- rows in a customer's database
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +121,38 @@ class EnvironmentFacts:
     upstream: str | None = None
     disk_free_bytes: int | None = None
     database_free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSet:
+    """A restore set's database as its comment tells it; one that an older agent made tells its token only."""
+
+    token: int
+    digest: str | None = None  # the image that goes with it
+    since: datetime | None = None  # what was written from then on is not in it; by the cluster's own clock
+
+
+@dataclass(frozen=True, slots=True)
+class SetFacts:
+    """What there is of the restore set that a rollback names."""
+
+    database: bool
+    filestore: bool
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a part is not to be had."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackFacts:
+    """All that a rollback is decided from; without its image the environment's facts have an empty manifest."""
+
+    environment: EnvironmentFacts
+    restore_set: SetFacts | None = None
+    image_problem: Problem | None = None

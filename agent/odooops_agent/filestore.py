@@ -119,6 +119,46 @@ class LocalFilestore:
                 if name.startswith(ASIDE):
                     _remove(target, name)
 
+    def exchange(self, environment: str, database: str, wanted: int, given_up: int) -> None:
+        """Put one snapshot in the filestore's place, which becomes another, by two renames.
+
+        Between the two there is no filestore, and nothing runs that would look for it. What a container that was
+        started there made anew belongs to nobody and goes.
+        """
+        require(DATABASE, database, "database name")
+        with _explained(), ExitStack() as stack:
+            filestore = stack.enter_context(self._home(environment, "filestore"))
+            snapshots = stack.enter_context(self._home(environment, "snapshots"))
+            whole = self.has_snapshot(environment, wanted)
+            if not whole and not (_there(filestore, database) and self.has_snapshot(environment, given_up)):
+                raise Permanent(
+                    f"The snapshot {wanted} of {environment}'s files is gone or not whole; restore a backup.",
+                    code="set_gone",
+                )
+            target = stack.enter_context(_made(snapshots, str(int(given_up)), 0o700))
+            if whole:
+                source = stack.enter_context(_directory(snapshots, str(int(wanted))))
+                if not _there(target, COMPLETE):
+                    _give_up(filestore, database, target)
+                elif _there(filestore, database):
+                    _set_aside(filestore, database, target)
+                os.rename(COMPLETE, database, src_dir_fd=source, dst_dir_fd=filestore)
+                for changed in (filestore, target):
+                    os.fsync(changed)
+            _remove(snapshots, str(int(wanted)))
+            for name in os.listdir(target):
+                if name.startswith(ASIDE):
+                    _remove(target, name)
+
+    def has_snapshot(self, environment: str, token: int) -> bool:
+        """Tell whether there is a snapshot with its final name."""
+        with _explained():
+            try:
+                with self._home(environment, "snapshots", str(int(token))) as target:
+                    return _there(target, COMPLETE)
+            except FileNotFoundError:
+                return False
+
     def drop_snapshot(self, environment: str, token: int) -> None:
         """Remove a snapshot; none there is success."""
         with _explained(), suppress(FileNotFoundError), self._home(environment, "snapshots") as snapshots:
@@ -214,6 +254,15 @@ def _set_aside(filestore: int, database: str, target: int) -> None:
     # Numbered: a container that was started between the two renames of an earlier try may have made it anew.
     free = next(name for name in (f"{ASIDE}.{number}" for number in range(1000)) if not _there(target, name))
     os.rename(database, free, src_dir_fd=filestore, dst_dir_fd=target)
+
+
+def _give_up(filestore: int, database: str, target: int) -> None:
+    """Make the present filestore a snapshot; where nothing was ever stored, an empty one."""
+    if _there(filestore, database):
+        os.rename(database, COMPLETE, src_dir_fd=filestore, dst_dir_fd=target)
+    else:
+        with _made(target, COMPLETE, 0o750, _owner(filestore)):
+            os.fsync(target)
 
 
 def _link(parent: int, name: str, target: int) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from .clock import Clock
 from .protocol import Operation, Ordered, WorkedOn
 
+# Kinds that change nothing that serves, and run beside what does.
+BESIDE = frozenset({"plan", "health"})
+
 
 @dataclass
 class Lease:
@@ -104,7 +107,7 @@ class Leases:
     def deploying(self) -> set[str]:
         """Return the environments that are being changed."""
         with self._lock:
-            return {one.environment for one in self._leases.values() if one.kind != "plan"}
+            return {one.environment for one in self._leases.values() if one.kind not in BESIDE}
 
     def overdue(self) -> list[int]:
         """Return the operations whose lease has run out by this agent's own clock."""

@@ -1,22 +1,32 @@
-"""Read the world: the facts a deployment is decided from."""
+"""Read the world: the facts a deployment or a rollback is decided from."""
 
 from __future__ import annotations
 
-from .facts import EnvironmentFacts
+from .errors import Refused
+from .facts import EnvironmentFacts, ImageManifest, Problem, RollbackFacts, SetFacts
+from .plans.building import Droplet
 from .plans.modules import plan_modules
-from .protocol import Operation
+from .plans.rollback import data_since, preview, set_number
+from .protocol import Operation, RollbackPreview
 from .steps import Ports
 
+# What is known of an image that is not to be had; the problem beside it closes every mode that needs one.
+NO_IMAGE = ImageManifest("", "", 0, 0, (), {})
+# For each table and for all of them. Nobody waits for it but who asked; see HELD_TABLE_SECONDS.
+COUNT_TABLE_SECONDS, COUNT_SECONDS = 4.0, 60.0
+NEWEST_SHOWN = 50
 
-def observe(ports: Ports, operation: Operation) -> EnvironmentFacts:
-    """Return the facts; the release's image has to be here already.
+
+def observe(ports: Ports, operation: Operation, image: ImageManifest | None = None) -> EnvironmentFacts:
+    """Return the facts; the release's image has to be here already, unless its manifest is given.
 
     :raises Retryable: a part is away.
     """
     environment, release = operation.environment, operation.release
     containers = ports.runtime.containers(environment.key)
     exposed = {one.name: ports.runtime.exposed_as(one.name) for one in containers if one.role == "web"}
-    image, database = ports.runtime.read_manifest(release.reference), ports.database.facts(environment.database.name)
+    image = image or ports.runtime.read_manifest(release.reference)
+    database = ports.database.facts(environment.database.name)
     changes = plan_modules(image, database, environment.modules).changes
     return EnvironmentFacts(
         digest=release.digest,
@@ -29,3 +39,35 @@ def observe(ports: Ports, operation: Operation) -> EnvironmentFacts:
         # Adding up a cluster's sizes takes longer than all the rest, and only what changes modules makes a copy.
         database_free_bytes=ports.database.free_bytes() if changes else None,
     )
+
+
+def observe_back(ports: Ports, operation: Operation, image_problem: Problem | None) -> RollbackFacts:
+    """Return the facts that a rollback is decided from, also when its image is not to be had."""
+    environment = observe(ports, operation, NO_IMAGE if image_problem else None)
+    return RollbackFacts(environment, _restore_set(ports, operation), image_problem)
+
+
+def _restore_set(ports: Ports, operation: Operation) -> SetFacts | None:
+    rollback, environment = operation.way_back, operation.environment
+    if rollback is None or rollback.restore_set is None:
+        return None
+    try:
+        number = set_number(rollback.restore_set)
+    except Refused:
+        return None  # the plan says so
+    found = {one.token: one for one in ports.database.sets(environment.database.name, environment.uuid)}
+    return SetFacts(
+        database=number in found,
+        filestore=ports.filestore.has_snapshot(environment.key, number),
+        since=found[number].since if number in found else None,
+    )
+
+
+def look_back(ports: Ports, droplet: Droplet, operation: Operation, facts: RollbackFacts) -> RollbackPreview:
+    """Return the ways back, with what each would lose by now."""
+    since, loss = data_since(operation, facts), None
+    if since is not None and facts.environment.database is not None:
+        loss = ports.database.count_loss(
+            operation.environment.database.name, since, COUNT_TABLE_SECONDS, COUNT_SECONDS, NEWEST_SHOWN
+        )
+    return preview(operation, facts, droplet, loss)

@@ -1,4 +1,4 @@
-"""The two kinds of work, told as stories: plan, and deploy. Also what becomes of one that was cut off."""
+"""The kinds of work, told as stories: plan, deploy, roll back, check. Also what becomes of one that was cut off."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ from typing import Any, TypeVar
 import msgspec
 
 from .clock import Clock
-from .errors import AgentError, Cancelled, LeaseLost, Refused, Unrecorded
+from .errors import AgentError, Cancelled, LeaseLost, Permanent, Refused, Retryable, Unrecorded
 from .executor import Ending, Executor, Orders
-from .facts import EnvironmentFacts
+from .facts import EnvironmentFacts, Problem, RollbackFacts
 from .health import check_environment
 from .journal import Entry, Journal
-from .observe import observe
+from .observe import look_back, observe, observe_back
 from .output import Output
 from .plans import checks
-from .plans.deploy import Droplet, from_digest, plan_deploy
+from .plans.building import Droplet, from_digest
+from .plans.deploy import plan_deploy
 from .plans.model import Plan
+from .plans.rollback import plan_rollback
 from .protocol import (
     DeployResult,
     FailedResult,
+    FailedRollback,
     Failure,
     FinishRequest,
     Health,
+    Loss,
     Operation,
     Outcome,
     PlanResult,
     RestoreSet,
+    RollbackPreview,
+    RollbackResult,
+    SetsResult,
+    convert,
 )
 from .secrets import PasswordStore
-from .steps import Context, Ports
+from .set_check import check_sets
+from .steps import HANDLERS, Context, Ports
 
 _logger = logging.getLogger(__name__)
 RECORD_PAUSE_SECONDS = 15.0
@@ -61,7 +70,7 @@ class Workshop:
         key, tag = operation.environment.key, operation.release.tag
         _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
         job = _Job(self, operation)
-        self._end(operation, job.guarded(job.plan if operation.kind == "plan" else job.deploy))
+        self._end(operation, job.guarded(job.work))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
         """Bring an operation that was cut off to its safe end.
@@ -153,32 +162,89 @@ class _Job:
         _logger.exception("operation %s failed before anything was changed", self._operation.id)
         return AgentError(f"The agent failed in a way it does not know ({error!r}).", "internal")
 
+    def work(self) -> Finish:
+        kinds = {"plan": self.plan, "deploy": self.deploy, "rollback": self.deploy, "health": self.check_sets}
+        work = kinds.get(self._operation.kind)
+        if work is None:
+            raise Refused(f"This agent knows no operation {self._operation.kind!r}: update it.", code="bad_message")
+        return work()
+
     # -- plan
 
     def plan(self) -> Finish:
-        """Tell what a deployment would do; changes nothing."""
+        """Tell what a deployment would do, or which ways lead back; changes nothing."""
+        if self._operation.way_back is not None:
+            return self.preview()
         plan = self._make_plan(execute=False)
         result = PlanResult(plan=plan.document, plan_hash=plan.plan_hash, facts=plan.facts)
         return self._finish("succeeded", result)
 
-    def _make_plan(self, *, execute: bool) -> Plan:
+    def preview(self) -> Finish:
+        """Tell which ways lead back and what each would lose; changes nothing."""
+        problem = self._image_problem()
+        facts = self._in_step("check_plan", lambda: self._observe_back(problem))
+        result = self._in_step("count_loss", lambda: self._look_back(facts))
+        return self._finish("succeeded", result)
+
+    def _look_back(self, facts: RollbackFacts) -> RollbackPreview:
+        return look_back(self._shop.ports, self._shop.droplet, self._operation, facts)
+
+    def _image_problem(self) -> Problem | None:
+        """Have the image here; one that is not to be had closes ways back, which the plan has to tell."""
+        try:
+            self._pull()
+        except (Permanent, Retryable) as error:
+            return Problem(error.code, error.message)
+        return None
+
+    def _pull(self) -> None:
         runtime, reference = self._shop.ports.runtime, self._operation.release.reference
         self._in_step("pull_image", lambda: runtime.pull(reference, self._context.line))
+
+    def _make_plan(self, *, execute: bool) -> Plan:
+        if self._operation.way_back is not None:
+            problem = self._image_problem()
+            return self._in_step("check_plan", lambda: self._approved(self._plan_back(self._observe_back(problem))))
+        self._pull()
         return self._in_step("check_plan", lambda: self._check_plan(execute=execute))
+
+    def _plan_back(self, facts: RollbackFacts) -> Plan:
+        rollback = self._operation.way_back
+        if rollback is None or rollback.mode is None:
+            raise Refused("The rollback does not say in which mode: approve one of its modes.", code="bad_message")
+        return plan_rollback(self._operation, facts, self._shop.droplet, rollback.mode)
 
     def _in_step(self, name: str, act: Callable[[], Value]) -> Value:
         self._step = name
         return self._executor.prelude(name, act)
 
     def _check_plan(self, *, execute: bool) -> Plan:
+        facts = self._observed(lambda: observe(self._shop.ports, self._operation))
+        plan = plan_deploy(self._operation, facts, self._shop.droplet, execute=execute)
+        return self._approved(plan) if execute else plan
+
+    def _observe_back(self, problem: Problem | None) -> RollbackFacts:
+        found: list[RollbackFacts] = []
+
+        def look() -> EnvironmentFacts:
+            found.append(observe_back(self._shop.ports, self._operation, problem))
+            return found[-1].environment
+
+        self._observed(look)
+        return found[-1]
+
+    def _observed(self, look: Callable[[], EnvironmentFacts]) -> EnvironmentFacts:
+        """Look around, and refuse what no plan can make good."""
         alone = not self._others_under_way()  # asked first: one that ends meanwhile leaves nothing behind
-        self._facts = observe(self._shop.ports, self._operation)
+        self._facts = facts = look()
         if alone:
-            checks.check_left_behind(self._operation, self._facts)
+            checks.check_left_behind(self._operation, facts)
         known = self._shop.journal.environments()
         checks.check_neighbours(self._operation, {key: one["database"] for key, one in known.items()})
-        plan = plan_deploy(self._operation, self._facts, self._shop.droplet, execute=execute)
-        if execute and plan.plan_hash != self._operation.plan_hash:
+        return facts
+
+    def _approved(self, plan: Plan) -> Plan:
+        if plan.plan_hash != self._operation.plan_hash:
             raise Refused(
                 "The plan is no longer the one that was approved; nothing was changed. Approve the new plan.",
                 code="plan_changed",
@@ -187,11 +253,35 @@ class _Job:
 
     def _others_under_way(self) -> bool:
         """Tell whether the journal knows of another operation in the midst of the environment."""
-        mine = self._operation
-        others = (one.operation for one in self._shop.journal.unfinished() if one.operation.id != mine.id)
-        return any(one.environment.key == mine.environment.key for one in others)
+        return bool(self._others())
 
-    # -- deploy
+    def _being_changed(self) -> bool:
+        return any(one.plan is not None for one in self._others())
+
+    def _others(self) -> list[Entry]:
+        mine = self._operation
+        others = [one for one in self._shop.journal.unfinished() if one.operation.id != mine.id]
+        return [one for one in others if one.operation.environment.key == mine.environment.key]
+
+    # -- check
+
+    def check_sets(self) -> Finish:
+        """Tell which restore sets could be put back, and keep what they need from being pruned."""
+        result = self._in_step("check_sets", self._checked_sets)
+        return self._finish("succeeded", result)
+
+    def _checked_sets(self) -> SetsResult:
+        if self._being_changed():
+            raise Refused("The environment is being changed: check its restore sets when that has ended.", code="busy")
+        result = check_sets(self._shop.ports, self._operation)
+        arguments = {
+            "database": self._operation.environment.database.name,
+            "image": self._operation.release.image,
+        }
+        HANDLERS["keep_images"](self._context, arguments)
+        return result
+
+    # -- deploy and roll back
 
     def deploy(self) -> Finish:
         """Bring the release into the environment, or leave everything as it was."""
@@ -221,7 +311,7 @@ class _Job:
             "module_versions": {
                 name: module.version
                 for name, module in sorted(database.modules.items() if database else ())
-                if module.state == "installed" and module.version
+                if module.state == "installed" and module.version and not module.imported
             },
         }
         self._shop.journal.keep_result(self._operation.id, "before", before)
@@ -238,6 +328,8 @@ class _Job:
     def _succeeded(self, plan: Plan) -> Finish:
         uuid = self._database_uuid()
         self._remember(uuid)
+        if plan.rollback is not None:
+            return self._finish("succeeded", self._rollback_result(plan, uuid))
         result = DeployResult(
             digest=self._operation.release.digest,
             database_uuid=uuid,
@@ -250,6 +342,20 @@ class _Job:
         )
         return self._finish("succeeded", result)
 
+    def _rollback_result(self, plan: Plan, uuid: str | None) -> RollbackResult:
+        assert plan.rollback is not None
+        lost = self._context.result("lost")
+        return RollbackResult(
+            digest=self._operation.release.digest,
+            database_uuid=uuid,
+            plan_hash=plan.plan_hash,
+            mode=plan.rollback.mode,
+            held_seconds=self._held_seconds(),
+            health=self._health(),
+            restore_set=self._restore_set(plan),
+            lost=convert(lost, Loss) if lost else None,
+        )
+
     def _database_uuid(self) -> str | None:
         try:
             identity = self._shop.ports.database.identity(self._operation.environment.database.name)
@@ -261,7 +367,7 @@ class _Job:
 
     def _restore_set(self, plan: Plan) -> RestoreSet | None:
         before, taken_at = self._context.result("before"), self._context.result("snapshot_at")
-        if plan.shape != "update" or not taken_at:
+        if plan.shape not in ("update", "restore") or not taken_at:
             return None
         names = self._context.names
         return RestoreSet(
@@ -331,9 +437,24 @@ class _Job:
             held_seconds=self._held_seconds(),
             health=self._health(),
         )
+        if self._operation.kind == "rollback":
+            result = self._failed_rollback(result, error, reverted=reverted)
         return self._finish(
             outcome, result, Failure(code=error.code, step=step, message=message, log_tail=error.log_tail)
         )
+
+    def _failed_rollback(self, result: FailedResult, error: AgentError, *, reverted: bool) -> FailedRollback:
+        """Add what going back would cost by now, when that was more than was approved."""
+        asks_again = reverted and error.code == "loss_above_ceiling"
+        return FailedRollback(**msgspec.structs.asdict(result), preview=self._preview_anew() if asks_again else None)
+
+    def _preview_anew(self) -> RollbackPreview | None:
+        ports = self._shop.ports
+        try:
+            return self._look_back(observe_back(ports, self._operation, None))
+        except AgentError as away:
+            self._context.say(f"There is no new preview: {away.message}")
+            return None
 
     def _untouched(self, error: AgentError) -> Finish:
         facts = self._facts
@@ -343,8 +464,10 @@ class _Job:
             digest=from_digest(facts) if facts else None,
             database_uuid=database.uuid if database else None,
             held_seconds=0.0,
-            health=self._health() if self._operation.kind == "deploy" else "unknown",
+            health=self._health() if self._operation.kind in ("deploy", "rollback") else "unknown",
         )
+        if self._operation.kind == "rollback":
+            result = self._failed_rollback(result, error, reverted=True)
         outcome: Outcome = "cancelled" if isinstance(error, Cancelled) else "failed"
         tail = error.log_tail or (() if isinstance(error, Refused) else tuple(self._output.tail))
         failure = Failure(code=error.code, step=self._step, message=error.message, log_tail=tail)

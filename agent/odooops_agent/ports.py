@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
-from .facts import Container, DatabaseFacts, Identity, ImageManifest, Session
+from .facts import Container, DatabaseFacts, Identity, ImageManifest, KeptSet, Session
+from .protocol import Loss
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -110,6 +112,12 @@ class Runtime(Protocol):
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
         """Run argv inside a running container; returns its exit code."""
 
+    def keep_images(self, environment: str, images: Sequence[str]) -> None:
+        """Have these images outlive any prune on the environment's behalf, and no others any more.
+
+        They have to be here. An image that is kept already costs nothing.
+        """
+
     def version(self) -> str: ...
 
 
@@ -187,8 +195,17 @@ class Database(Protocol):
 
     def drop(self, name: str) -> None: ...
 
-    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
-        """Return the tokens of a database's copies that are marked as the environment's, oldest first."""
+    def sets(self, name: str, environment_uuid: str) -> tuple[KeptSet, ...]:
+        """Return a database's copies that are marked as the environment's, oldest first."""
+
+    def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
+        """Write on a copy which image goes with it, and since when what is written is not in it: now, if not told."""
+
+    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+        """Count what came and changed in a database since then, by model, and show some of the newest.
+
+        A table that can't be counted in `table_seconds`, or after `seconds` for all, is told without its changes.
+        """
 
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
         """Write `odooops.installed_manifest` into the database's parameters."""
@@ -219,6 +236,15 @@ class Filestore(Protocol):
 
     def restore(self, environment: str, database: str, token: int) -> None:
         """Put the snapshot in the filestore's place by directory renames; resumable."""
+
+    def exchange(self, environment: str, database: str, wanted: int, given_up: int) -> None:
+        """Put the snapshot `wanted` in the filestore's place, which becomes the snapshot `given_up`; resumable.
+
+        Raises Permanent("set_gone") when there is no whole snapshot `wanted`.
+        """
+
+    def has_snapshot(self, environment: str, token: int) -> bool:
+        """Tell whether there is a whole snapshot."""
 
     def drop_snapshot(self, environment: str, token: int) -> None: ...
 

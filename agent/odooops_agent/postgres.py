@@ -30,6 +30,9 @@ POLL_SECONDS = 0.05
 AWAY = ("08", "57P", "53300")  # SQLSTATE: connection lost, shutting down or starting, too many connections
 
 
+Arguments = Sequence[object] | Mapping[str, object]
+
+
 class NotEntered(Retryable):
     """A connection was not made: PostgreSQL is away, or there is no such database, or it is closed."""
 
@@ -101,19 +104,19 @@ def transaction(cursor: Cursor) -> Iterator[None]:
     cursor.execute("COMMIT")
 
 
-def row(cursor: Cursor, statement: Composable, arguments: Sequence[object] = ()) -> tuple[Any, ...] | None:
+def row(cursor: Cursor, statement: Composable, arguments: Arguments = ()) -> tuple[Any, ...] | None:
     """Return the first row."""
     cursor.execute(statement, arguments)
     return cursor.fetchone()
 
 
-def rows(cursor: Cursor, statement: Composable, arguments: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+def rows(cursor: Cursor, statement: Composable, arguments: Arguments = ()) -> list[tuple[Any, ...]]:
     """Return all rows."""
     cursor.execute(statement, arguments)
     return cursor.fetchall()
 
 
-def one(cursor: Cursor, statement: Composable, arguments: Sequence[object] = ()) -> Any:
+def one(cursor: Cursor, statement: Composable, arguments: Arguments = ()) -> Any:
     """Return the first value of the first row."""
     found = row(cursor, statement, arguments)
     return found[0] if found else None

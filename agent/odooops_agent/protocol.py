@@ -104,6 +104,10 @@ class Options(Struct, frozen=True, kw_only=True):
     disk_reserve_bytes: int = 1 << 30
     restore_sets: RestoreSetPolicy | UnsetType = UNSET
 
+    @property
+    def kept_sets(self) -> RestoreSetPolicy:
+        return self.restore_sets if isinstance(self.restore_sets, RestoreSetPolicy) else RestoreSetPolicy()
+
 
 class TargetSet(Struct, frozen=True, kw_only=True):
     """The restore set that a rollback puts back, as the control plane recorded it when it was taken."""
@@ -169,6 +173,14 @@ class Operation(Struct, frozen=True, kw_only=True):
     options: Options = Options()
     rollback: Rollback | UnsetType | None = UNSET
     sets: tuple[KnownSet, ...] | UnsetType = UNSET
+
+    @property
+    def way_back(self) -> Rollback | None:
+        return self.rollback if isinstance(self.rollback, Rollback) else None
+
+    @property
+    def known_sets(self) -> tuple[KnownSet, ...]:
+        return self.sets if isinstance(self.sets, tuple) else ()
 
 
 class LeaseRequest(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from .control_plane import ControlPlane
 from .errors import AgentError, LeaseLost, Retryable, UnreadableOperation
 from .heartbeat import CAPABILITIES, Heartbeat, agent_info
 from .journal import Entry, Journal
-from .leases import Leases
+from .leases import BESIDE, Leases
 from .operations import Workshop
 from .protocol import FailedResult, Failure, FinishRequest, LeaseRequest, Operation
 
@@ -154,7 +154,7 @@ class Worker:
         self._in_thread(f"operation-{operation.id}", act)
 
     def _carry_out(self, operation: Operation) -> None:
-        if operation.kind == "plan":
+        if operation.kind in BESIDE:
             self._work_on(operation)
             return
         with self._environments[operation.environment.key]:

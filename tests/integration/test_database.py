@@ -95,8 +95,8 @@ def test_the_copies_of_an_environment_are_found_by_name_and_mark(made: Made) -> 
     facts = made.database.facts(made.name)
     assert facts
     assert (facts.fenced, facts.asides) == (True, (f"{made.name}__x7",))
-    assert made.database.snapshots(made.name, UUID) == (3, 12)
-    assert made.database.snapshots(made.name, "another") == ()
+    assert tuple(one.token for one in made.database.sets(made.name, UUID)) == (3, 12)
+    assert made.database.sets(made.name, "another") == ()
     for copy in ("__s3", "__s9", "__s12", "__x7"):
         made.database.drop(made.name + copy)
     made.database.unfence(made.name, made.name)

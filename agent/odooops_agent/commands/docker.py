@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
+from ..names import DIGEST, require
 from ..ports import ContainerSpec, Mount
 from . import firewall
 from .containers import spec_from
@@ -21,6 +22,8 @@ from .containers import spec_from
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 SPEC_LABEL = "odooops.spec"
 MADE_FROM_LABEL = "odooops.made_from"
+KEEPER_LABEL = "odooops.keeps"
+KEEPER_MEMORY_BYTES = 16 << 20
 PIDS_MAX = 512
 LOG_OPTIONS = {"max-size": "10m", "max-file": "5"}
 PROGRAM_LIMIT_KILL_SECONDS = 5
@@ -96,6 +99,42 @@ def _bind(mount: Mount, data_root: Path) -> dict[str, Any]:
 def limited(argv: tuple[str, ...], timeout_seconds: float) -> list[str]:
     """Return argv that ends itself inside the container: Docker can't stop what it executes there."""
     return ["timeout", "-k", str(PROGRAM_LIMIT_KILL_SECONDS), f"{timeout_seconds:.1f}", *argv]
+
+
+def keeper_name(stack: str, environment: str, image: str) -> str:
+    """Return the name of the container that keeps an image from being pruned."""
+    digest = image.partition("@")[2]
+    return f"{stack}-{environment.replace('/', '-')}-keeps-{require(DIGEST, digest, 'digest').partition(':')[2][:12]}"
+
+
+def keeper_arguments(name: str, image: str, stack: str, environment: str) -> dict[str, Any]:
+    """Return the arguments of `create_container` for one that only exists; it is none of the environment's own."""
+    return {
+        "image": image,
+        "entrypoint": ["sleep"],
+        "command": ["infinity"],
+        "name": name,
+        "user": "65534:65534",
+        "network_disabled": True,
+        "labels": {"odooops.stack": stack, KEEPER_LABEL: environment},
+        "stop_timeout": 1,
+        "healthcheck": {"Test": ["NONE"]},
+    }
+
+
+def keeper_host_arguments() -> dict[str, Any]:
+    """Return the arguments of `create_host_config` that leave a keeper nothing to do harm with."""
+    return {
+        "network_mode": "none",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "pids_limit": 4,
+        "mem_limit": KEEPER_MEMORY_BYTES,
+        "memswap_limit": KEEPER_MEMORY_BYTES,
+        "restart_policy": {"Name": "unless-stopped"},
+        "log_config": {"Type": "none", "Config": {}},
+    }
 
 
 def network_arguments(name: str, stack: str, labels: Mapping[str, str]) -> dict[str, Any]:

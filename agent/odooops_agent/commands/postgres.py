@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from ..errors import Refused
-from ..facts import OwnerTag, Session
+from ..facts import KeptSet, OwnerTag, Session
+from ..names import DIGEST
 
 NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 PROTECTED = frozenset({"postgres", "template0", "template1"})
@@ -34,6 +36,8 @@ ASIDES = SQL("SELECT datname FROM pg_database WHERE datname ~ %s ORDER BY 1")
 COPIES = SQL("""
     SELECT (regexp_match(datname, %s))[1], shobj_description(oid, 'pg_database') FROM pg_database WHERE datname ~ %s
 """)
+NOW = SQL("SELECT now()")
+READ_ONLY = SQL("SET default_transaction_read_only = on")
 SIZES = SQL("""
     SELECT coalesce(sum(pg_database_size(oid)), 0) FROM pg_database
     WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
@@ -265,6 +269,22 @@ def owner_tag(text: str | None) -> OwnerTag | None:
         return OwnerTag(environment_uuid=str(kept["environment"]), token=int(kept["token"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def set_mark(digest: str | None, since: datetime) -> dict[str, str | None]:
+    """Return what a copy's comment tells beside the owner tag."""
+    return {"digest": digest, "since": since.astimezone(UTC).isoformat()}
+
+
+def kept_set(token: int, text: str | None) -> KeptSet:
+    """Return a restore set as its database's comment tells it; what somebody's hand broke is told as unknown."""
+    kept = read_comment(text)
+    digest = kept.get("digest")
+    try:
+        since: datetime | None = datetime.fromisoformat(kept["since"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError):
+        since = None
+    return KeptSet(token, digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None, since)
 
 
 def named(sessions: Iterable[Session]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from ..protocol import PlanDocument, PlanFacts
+from ..protocol import PlanDocument, PlanFacts, RollbackPlanDocument
+
+Shape = Literal["install", "update", "switch", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a deployment will do: the document that is approved, and the steps that carry it out."""
+    """What a deployment or a rollback will do: the document that is approved, and the steps that carry it out."""
 
-    shape: str  # install | update | switch
+    shape: Shape
     document: PlanDocument
-    plan_hash: str
+    plan_hash: str  # of the rollback's document where there is one
     facts: PlanFacts
     steps: tuple[Step, ...]
+    rollback: RollbackPlanDocument | None = None

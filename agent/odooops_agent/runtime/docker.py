@@ -120,6 +120,22 @@ class DockerRuntime:
         finally:
             self._remove(container)
 
+    def keep_images(self, environment: str, images: Sequence[str]) -> None:
+        """Have an idle container run from each image: all that `docker system prune -a` spares is what runs."""
+        wanted = {build.keeper_name(self._stack, environment, image): image for image in images}
+        with _explained():
+            for name, image in wanted.items():
+                if self._inspect(name) is None:
+                    arguments = build.keeper_arguments(name, image, self._stack, environment)
+                    host = self._api.create_host_config(**build.keeper_host_arguments())
+                    self._api.create_container(**arguments, host_config=host)
+                self._api.start(name)
+            labels = [f"odooops.stack={self._stack}", f"{build.KEEPER_LABEL}={environment}"]
+            for listed in self._api.containers(all=True, filters={"label": labels}):
+                name = str(listed["Names"][0]).removeprefix("/")
+                if name not in wanted:
+                    self._remove(name)
+
     # -- networks
 
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ step twice has one effect, because every verb of the ports is idempotent.
 
 from __future__ import annotations
 
-from . import data, environment, traffic
+from . import data, environment, rollback, sets, traffic
 from .context import Arguments, Context, Handler, Ports
 
 HANDLERS: dict[str, Handler] = {
@@ -39,7 +39,14 @@ HANDLERS: dict[str, Handler] = {
     "unfence_database": data.unfence_database,
     "open_database": data.unfence_database,
     "snapshot_database": data.snapshot_database,
-    "drop_old_sets": data.drop_old_sets,
+    "drop_old_sets": sets.drop_old_sets,
+    "keep_images": sets.keep_images,
+    "count_loss": rollback.count_loss,
+    "swap_database": rollback.swap_database,
+    "swap_database_back": rollback.swap_database_back,
+    "swap_filestore": rollback.swap_filestore,
+    "swap_filestore_back": rollback.swap_filestore_back,
+    "verify_restored": rollback.verify_restored,
     "drop_snapshot": data.drop_snapshot,
     "snapshot_filestore": data.snapshot_filestore,
     "drop_filestore_snapshot": data.drop_filestore_snapshot,

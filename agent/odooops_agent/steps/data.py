@@ -75,6 +75,7 @@ def unfence_database(ctx: Context, args: Arguments) -> str | None:
 
 def snapshot_database(ctx: Context, args: Arguments) -> str | None:
     strategy = ctx.ports.database.snapshot(args["database"], args["snapshot"], args["app"])
+    ctx.ports.database.mark_set(args["snapshot"], args["set_digest"])
     ctx.keep("snapshot_at", ctx.clock.now().isoformat())
     return strategy
 
@@ -88,21 +89,6 @@ def drop_snapshot(ctx: Context, args: Arguments) -> str | None:
             code="undo_failed",
         )
     ctx.ports.database.drop(args["snapshot"])
-    return None
-
-
-def drop_old_sets(ctx: Context, args: Arguments) -> str | None:
-    """Remove all but the newest restore sets; nothing when this deployment's own is not among them."""
-    database, own = args["database"], args["token"]
-    tokens = sorted(ctx.ports.database.snapshots(database, ctx.operation.environment.uuid))
-    if own not in tokens:
-        return "kept all: this deployment's own is not there"
-    earlier = [token for token in tokens if token < own]
-    for token in earlier[: len(earlier) + 1 - args["keep"]]:
-        # The database last: while it is there, the next deployment knows that files may be too.
-        ctx.ports.filestore.drop_snapshot(ctx.key, token)
-        ctx.ports.database.drop(ctx.names.snapshot_of(token))
-        ctx.say(f"Dropped the restore set {token}.")
     return None
 
 
@@ -197,6 +183,9 @@ def record_manifest(ctx: Context, args: Arguments) -> str | None:
     """Write into the database what it was updated with."""
     ctx.ports.database.record_manifest(args["database"], args["digest"], args["modules"])
     ctx.ports.database.write_parameters(args["database"], args["parameters"])
+    if "snapshot" in args:
+        # What the update itself wrote is no loss to whoever goes back before it.
+        ctx.ports.database.mark_set(args["snapshot"], args["set_digest"])
     return None
 
 

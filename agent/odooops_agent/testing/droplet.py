@@ -13,7 +13,7 @@ from ..journal import Journal
 from ..operations import Workshop
 from ..plans.deploy import Droplet
 from ..plans.hashing import plan_hash
-from ..protocol import FinishRequest, Operation, PlanResult, convert, decode
+from ..protocol import FinishRequest, Loss, Operation, PlanResult, RollbackPreview, convert, decode
 from ..secrets import PasswordStore
 from .fakes import fake_ports
 from .world import Scenario, World
@@ -93,6 +93,17 @@ class FakeOrders:
         return operation_id in self.given_on
 
 
+def ceiling_of(loss: Loss | None) -> dict[str, Any] | None:
+    """Return a ceiling that a loss just stays below, with half an hour to spare."""
+    if loss is None:
+        return None
+    return {
+        "minutes": loss.minutes + 30,
+        "counts": {one.model: {"created": one.created, "changed": one.changed} for one in loss.counts},
+        "posted": {one.model: one.posted for one in loss.counts},
+    }
+
+
 class FakeDroplet:
     """An agent that can be killed and started again on the same disk and the same world."""
 
@@ -164,6 +175,43 @@ class FakeDroplet:
     def deploy(self, number: int, **changes: Any) -> FinishRequest[Any]:
         """Plan, approve and deploy a release; return the outcome as plain values."""
         operation = self.deployment(number, **changes)
+        self.workshop.take_on(operation)
+        return self.outcome(operation.id)
+
+    def target(self, number: int) -> dict[str, Any] | None:
+        """Return the newest restore set of release `number`, as the control plane would have recorded it."""
+        copies = [one for one in self.world.databases.values() if one.mark and one.mark.digest == digest(number)]
+        if not copies:
+            return None
+        newest = max(copies, key=lambda one: one.mark.token if one.mark else 0)
+        assert newest.mark is not None
+        token, since = newest.mark.token, newest.mark.since or self.world.now()
+        return {
+            "token": token,
+            "digest": digest(number),
+            "database_snapshot": newest.name,
+            "filestore_snapshot": f"snapshots/{token}/filestore",
+            "taken_at": since.isoformat(),
+            "module_versions": {name: module.version for name, module in newest.modules.items()},
+        }
+
+    def preview(self, number: int, **changes: Any) -> FinishRequest[Any]:
+        """Ask which ways lead back to a release; return the outcome."""
+        rollback = {"request": 7, "restore_set": self.target(number), **changes.pop("rollback", {})}
+        return self.plan(number, rollback=rollback, **changes)
+
+    def going_back(self, number: int, mode: str, **changes: Any) -> Operation:
+        """Return a rollback whose preview was approved just now, with what it showed as the ceiling."""
+        rollback = {"request": 7, "restore_set": self.target(number), **changes.pop("rollback", {})}
+        shown = convert(self.preview(number, rollback=rollback).result, RollbackPreview)
+        (way,) = [one for one in shown.modes if one.mode == mode]
+        assert way.possible, way.reason
+        given = {"mode": mode, "ceiling": ceiling_of(way.loss), **rollback}
+        return self.operation("rollback", number, plan_hash=way.plan_hash, rollback=given, **changes)
+
+    def go_back(self, number: int, mode: str, **changes: Any) -> FinishRequest[Any]:
+        """Preview, approve and carry out a rollback; return the outcome."""
+        operation = self.going_back(number, mode, **changes)
         self.workshop.take_on(operation)
         return self.outcome(operation.id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent, Refused, Retryable
@@ -14,11 +15,13 @@ from ..facts import (
     Identity,
     ImageManifest,
     InstalledModule,
+    KeptSet,
     OwnerTag,
     RecordedModule,
     Session,
 )
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
+from ..protocol import Loss
 from ..steps import Ports
 from .world import FakeContainer, FakeDatabase, World, database_of
 
@@ -35,13 +38,23 @@ class FakeRuntime:
 
     def pull(self, image: str, on_line: OnLine) -> None:
         self._world.call("runtime.pull")
-        if image.partition("@")[2] not in self._world.images:
+        digest = image.partition("@")[2]
+        if digest not in self._world.images or digest in self._world.gone:
             raise Permanent(f"The registry no longer has {image}: build the release again.", code="image_gone")
+        self._world.pruned.discard(digest)
         on_line(f"{image}: pulled")
 
     def read_manifest(self, image: str) -> ImageManifest:
         self._world.call("runtime.read_manifest")
         return self._world.images[image.partition("@")[2]].manifest
+
+    def keep_images(self, environment: str, images: Sequence[str]) -> None:
+        self._world.call("runtime.keep_images")
+        digests = {image.partition("@")[2] for image in images}
+        absent = digests & (self._world.gone | self._world.pruned)
+        if absent:
+            raise Permanent(f"No such image: {', '.join(sorted(absent))}")
+        self._world.kept_images = digests
 
     def ensure_network(self, name: str, labels: Mapping[str, str]) -> None:
         self._world.call("runtime.ensure_network")
@@ -287,7 +300,10 @@ class FakeCluster:
 
     def free_bytes(self) -> int | None:
         self._world.call("database.free_bytes")
-        return self._world.database_free_bytes
+        quota = self._world.database_quota_bytes
+        if quota is None:
+            return self._world.database_free_bytes
+        return quota - sum(one.bytes for one in self._world.databases.values())
 
     def ensure_roles(self, app: str, app_password: str, upgrade: str, upgrade_password: str) -> None:
         self._world.call("database.ensure_roles")
@@ -340,9 +356,10 @@ class FakeCluster:
             databases[live].allows_connections = False
             self._require_empty(live)
             self._world.call("database.swap shut")
-            # Both renames are one transaction.
-            databases[aside] = replace(databases.pop(live), name=aside)
-            databases[live] = replace(databases.pop(snapshot), name=live, fenced=True)
+            # Both renames are one transaction, and before it the comment was copied.
+            was = databases.pop(live)
+            databases[aside] = replace(was, name=aside)
+            databases[live] = replace(databases.pop(snapshot), name=live, fenced=was.fenced, tag=was.tag, mark=None)
             self._world.call("database.swap renamed")
         elif there != {live, aside}:
             raise Permanent(f"{live} can't be swapped: only {', '.join(sorted(there)) or 'none'} exists.")
@@ -352,14 +369,28 @@ class FakeCluster:
         self._world.call("database.drop")
         self._world.databases.pop(name, None)
 
-    def snapshots(self, name: str, environment_uuid: str) -> tuple[int, ...]:
-        self._world.call("database.snapshots")
+    def sets(self, name: str, environment_uuid: str) -> tuple[KeptSet, ...]:
+        self._world.call("database.sets")
         copies = {
-            int(each.rpartition("__s")[2]): one.tag
+            int(each.rpartition("__s")[2]): one
             for each, one in self._world.databases.items()
             if each.startswith(f"{name}__s")
         }
-        return tuple(sorted(n for n, tag in copies.items() if tag and tag.environment_uuid == environment_uuid))
+        return tuple(
+            one.mark or KeptSet(token)
+            for token, one in sorted(copies.items())
+            if one.tag and one.tag.environment_uuid == environment_uuid
+        )
+
+    def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
+        self._world.call("database.mark_set")
+        token = int(snapshot.rpartition("__s")[2])
+        self._get(snapshot).mark = KeptSet(token, digest, since or self._world.now())
+
+    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+        self._world.call("database.count_loss")
+        minutes = round((self._world.now() - since).total_seconds() / 60, 1)
+        return Loss(since=since, minutes=minutes, counts=tuple(self._get(name).written.values()))
 
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:
         self._world.call("database.record_manifest")
@@ -426,6 +457,21 @@ class FakeFilestore:
         generation = self._world.file_snapshots.pop((environment, token), None)
         if generation is not None:
             self._world.filestores[environment, database] = generation
+
+    def exchange(self, environment: str, database: str, wanted: int, given_up: int) -> None:
+        self._world.call("filestore.exchange")
+        files, snapshots = self._world.filestores, self._world.file_snapshots
+        if self.has_snapshot(environment, wanted):
+            if not self.has_snapshot(environment, given_up):
+                snapshots[environment, given_up] = files.pop((environment, database), "none")
+            self._world.call("filestore.exchange halfway")
+            files[environment, database] = snapshots.pop((environment, wanted))
+        elif (environment, database) not in files or not self.has_snapshot(environment, given_up):
+            raise Permanent(f"The snapshot {wanted} of {environment}'s files is gone.", code="set_gone")
+
+    def has_snapshot(self, environment: str, token: int) -> bool:
+        self._world.call("filestore.has_snapshot")
+        return self._world.file_snapshots.get((environment, token), "half") != "half"
 
     def drop_snapshot(self, environment: str, token: int) -> None:
         self._world.call("filestore.drop_snapshot")

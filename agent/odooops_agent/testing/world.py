@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..errors import AgentError
-from ..facts import ImageManifest, InstalledModule, OwnerTag, RecordedModule, Session
+from ..facts import ImageManifest, InstalledModule, KeptSet, OwnerTag, RecordedModule, Session
 from ..ports import ContainerSpec, Route
+from ..protocol import LossCount
 
 
 class Killed(BaseException):
@@ -36,6 +37,8 @@ class FakeDatabase:
     recorded: dict[str, RecordedModule] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     bytes: int = 70 << 20
+    mark: KeptSet | None = None  # on a copy
+    written: dict[str, LossCount] = field(default_factory=dict)  # by people since the last deployment, by model
 
 
 @dataclass
@@ -70,7 +73,10 @@ class Scenario:
 class World:
     """The state of everything, and the clock."""
 
-    images: dict[str, Scenario] = field(default_factory=dict)  # by digest; absent: gone from the registry
+    images: dict[str, Scenario] = field(default_factory=dict)  # by digest
+    gone: set[str] = field(default_factory=set)  # digests that were pruned and that the registry has no more
+    pruned: set[str] = field(default_factory=set)  # digests that are not here and that the registry has
+    kept_images: set[str] = field(default_factory=set)  # digests that no prune reaches
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     networks: set[str] = field(default_factory=set)
     routes: dict[str, Route] = field(default_factory=dict)
@@ -86,6 +92,7 @@ class World:
     configs: dict[tuple[str, str], str] = field(default_factory=dict)
     free_bytes: int = 50 << 30
     database_free_bytes: int | None = None
+    database_quota_bytes: int | None = None  # where it is given, what the databases leave of it is free
     violations: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     before_call: Callable[[str], None] = lambda call: None

@@ -7,9 +7,10 @@ from odooops_agent.names import DATABASE as DATABASE_NAME
 from odooops_agent.names import require
 from odooops_agent.steps import environment
 from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, digest, image
+from odooops_agent.testing.fakes import fake_ports
 from odooops_agent.testing.world import FakeDatabase, Scenario
 
-from .oracle import check_safe
+from .oracle import check_kept, check_safe
 
 
 def run_with(droplet, number, before_call):
@@ -190,9 +191,9 @@ def test_the_old_web_container_gets_time_to_end(deployed, monkeypatch):
 
 
 def test_the_registry_may_take_as_long_under_a_hold_as_before():
-    from odooops_agent.plans import deploy
+    from odooops_agent.plans import building
 
-    assert deploy.HELD_WARM_SECONDS >= deploy.START_SECONDS
+    assert building.HELD_WARM_SECONDS >= building.START_SECONDS
 
 
 def test_postgresql_away_is_waited_for_at_the_plan(deployed):
@@ -213,16 +214,50 @@ def snapshots(droplet):
     return sorted(name for name in droplet.world.databases if "__s" in name)
 
 
-def test_the_newest_two_restore_sets_stay(deployed):
+HOUR = 3600.0
+
+
+def update_thrice(droplet, hours_between, **changes):
+    """Deploy three releases that each leave a set; return the sets' tokens."""
     made = []
     for number, version in ((3, "19.0.1.1.0"), (4, "19.0.1.2.0"), (5, "19.0.1.3.0")):
-        deployed.world.images[digest(number)] = Scenario(image(version, version), version)
-        operation = deployed.deployment(number)
-        deployed.workshop.take_on(operation)
-        assert deployed.outcome(operation.id).outcome == "succeeded"
+        droplet.world.images[digest(number)] = Scenario(image(version, version), version)
+        operation = droplet.deployment(number, **changes)
+        droplet.workshop.take_on(operation)
+        assert droplet.outcome(operation.id).outcome == "succeeded"
         made.append(operation.token)
+        droplet.world.seconds += hours_between * HOUR
+    return made
+
+
+def policy(keep, keep_hours):
+    return {"options": {"restore_sets": {"keep": keep, "keep_hours": keep_hours}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours_between", "kept"),
+    [
+        ({}, 49, 2),  # the default: two, and all of 48 hours
+        ({}, 1, 3),
+        (policy(1, 0), 1, 1),
+        (policy(1, 1.5), 1, 2),
+        (policy(0, 0), 1, 1),  # a deployment without a way back is none
+        (policy(5, 0), 49, 3),
+    ],
+)
+def test_restore_sets_stay_by_number_and_by_age(deployed, changes, hours_between, kept):
+    made = update_thrice(deployed, hours_between, **changes)
+    assert snapshots(deployed) == [f"{DATABASE}__s{token}" for token in made[-kept:]]
+    assert sorted(token for _, token in deployed.world.file_snapshots) == made[-kept:]
+    check_kept(deployed)
+
+
+def test_a_young_set_goes_when_the_next_deployment_would_find_no_room(deployed):
+    """Each database has 70 MB; with three copies beside the live one the next copy would not fit."""
+    deployed.world.database_quota_bytes = 350 << 20
+    made = update_thrice(deployed, hours_between=1)
     assert snapshots(deployed) == [f"{DATABASE}__s{token}" for token in made[1:]]
-    assert sorted(token for _, token in deployed.world.file_snapshots) == made[1:]
+    assert fake_ports(deployed.world).database.free_bytes() >= 84 << 20
 
 
 def test_a_copy_that_is_not_provably_the_environments_stays(deployed):
@@ -239,8 +274,8 @@ def test_nothing_is_dropped_when_the_own_copy_is_not_found(deployed):
         deployed.world.databases[name] = FakeDatabase(name, "demo_prod", tag=OwnerTag(ENVIRONMENT_UUID, token))
 
     def before_call(call):
-        if call == "database.snapshots":
-            deployed.world.databases.pop(f"{DATABASE}__s{operation.token}")
+        if call == "database.sets":
+            deployed.world.databases.pop(f"{DATABASE}__s{operation.token}", None)
 
     operation = deployed.deployment(3)
     deployed.world.before_call = before_call

@@ -1,0 +1,89 @@
+"""What a rollback would lose: which models count, in which order, and whether it is more than was approved. Pure."""
+
+from __future__ import annotations
+
+from ..protocol import Ceiling, Limit, Loss
+
+# What hurts most stands first.
+RANKED = (
+    "account.move",
+    "account.payment",
+    "account.bank.statement.line",
+    "stock.move",
+    "stock.picking",
+    "sale.order",
+    "purchase.order",
+    "pos.order",
+    "mrp.production",
+    "account.move.line",
+    "stock.move.line",
+    "sale.order.line",
+    "purchase.order.line",
+    "mail.message",
+)
+# Bookkeeping of the program's own, that nobody would miss; an exact name or, with a dot at its end, all below.
+UNMISSED = (
+    "ir.",
+    "bus.",
+    "base.",
+    "base_import.",
+    "digest.",
+    "discuss.channel.member",
+    "iap.",
+    "mail.mail",
+    "mail.notification",
+    "mail.presence",
+    "mail.push",
+    "mail.tracking.value",
+    "onboarding.",
+    "publisher_warranty.",
+    "report.",
+    "res.device",
+    "res.device.log",
+    "res.groups",
+    "res.users.deletion",
+    "res.users.log",
+    "res.users.settings",
+    "theme.",
+    "web_editor.",
+    "web_tour.",
+    "website.track",
+    "website.visitor",
+)
+MISSED_AFTER_ALL = frozenset({"ir.attachment"})
+
+
+def counts(model: str) -> bool:
+    """Tell whether a person would miss a record of the model."""
+    if model in MISSED_AFTER_ALL:
+        return True
+    return not any(model.startswith(one) if one.endswith(".") else model == one for one in UNMISSED)
+
+
+def rank(model: str) -> tuple[int, str]:
+    """Return the key by which models are ordered."""
+    return (RANKED.index(model) if model in RANKED else len(RANKED), model)
+
+
+def above_ceiling(loss: Loss, ceiling: Ceiling) -> tuple[str, ...]:
+    """Return what is more than was approved, in words."""
+    found = []
+    if loss.minutes > ceiling.minutes:
+        found.append(f"{loss.minutes:.0f} minutes ({ceiling.minutes:.0f} approved)")
+    for one in loss.counts:
+        limit = ceiling.counts.get(one.model, Limit())
+        if one.created > limit.created:
+            found.append(f"{one.model} {one.created} created ({limit.created} approved)")
+        found += _changed(one.model, one.changed, limit)
+        posted = ceiling.posted.get(one.model, 0)
+        if one.posted > posted:
+            found.append(f"{one.model} {one.posted} posted ({posted} approved)")
+    return tuple(found)
+
+
+def _changed(model: str, changed: int | None, limit: Limit) -> list[str]:
+    if limit.changed is None:  # approved without being known
+        return []
+    if changed is None:
+        return [f"{model} could not be counted in time ({limit.changed} changed approved)"]
+    return [f"{model} {changed} changed ({limit.changed} approved)"] if changed > limit.changed else []

@@ -1,0 +1,28 @@
+"""Which restore sets stay in the cluster. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..facts import KeptSet
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The newest `sets`, and all of the last `hours`."""
+
+    sets: int
+    hours: float
+
+
+def to_drop(sets: Sequence[KeptSet], own: int, keeping: Keeping, now: datetime) -> tuple[KeptSet, ...]:
+    """Return what nobody keeps any more, the oldest first.
+
+    :param own: token of the newest; a set that a newer deployment made is never judged, and its own always stays.
+    """
+    earlier = sorted((one for one in sets if one.token < own), key=lambda one: one.token)
+    beyond = earlier[: max(0, len(earlier) + 1 - max(1, keeping.sets))]
+    oldest = now - timedelta(hours=keeping.hours)
+    return tuple(one for one in beyond if one.since is None or one.since < oldest)
