@@ -62,7 +62,7 @@ def select(tree: Tree, enterprise: Tree | None = None) -> Selection:
     :raise Refused: with a sentence per addon that can't be used.
     """
     errors: list[str] = []
-    found = [*_find(tree, errors), *(_find_enterprise(enterprise) if enterprise else ())]
+    found = [*find(tree, errors), *(_find_enterprise(enterprise) if enterprise else ())]
     addons: list[Addon] = []
     not_installable: list[str] = []
     for candidate in found:
@@ -82,7 +82,8 @@ def select(tree: Tree, enterprise: Tree | None = None) -> Selection:
     return Selection(tuple(addons), _unselected(tree, addons), tuple(sorted(not_installable)))
 
 
-def _find(tree: Tree, errors: list[str]) -> Iterator[Addon]:
+def find(tree: Tree, errors: list[str]) -> Iterator[Addon]:
+    """Yield the addons of a repository, not yet read; what can't be one is told in `errors`."""
     ignored = {PurePosixPath(file).parent.as_posix() for file in tree.files if file.endswith(IGNORE_MARKER)}
     seen: set[tuple[str, str]] = set()
     for place, folder in _candidates(tree, ignored, errors):

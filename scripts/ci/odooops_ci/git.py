@@ -81,3 +81,95 @@ def changed_paths(folder: Path) -> list[str]:
 
 def _split(output: str) -> list[str]:
     return [part for part in output.split("\0") if part]
+
+
+NOTHING = "0" * 40
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One path that two states differ in; a mode or sha of zeros stands for "not there" or "on disk"."""
+
+    before_mode: str
+    after_mode: str
+    before_sha: str
+    after_sha: str
+    status: str
+    path: str
+
+
+def differences(folder: Path, before: str, *more: str) -> list[Difference]:
+    """Return what differs between a commit and the working tree, or another commit; renames are a D and an A.
+
+    :param more: the other commit, and after "--" the paths to look at.
+    """
+    words = _split(run(folder, "diff", "--raw", "-z", "--no-abbrev", "--no-renames", before, *more))
+    found = []
+    for facts, path in zip(words[::2], words[1::2], strict=True):
+        before_mode, after_mode, before_sha, after_sha, status = facts.removeprefix(":").split(" ")
+        found.append(Difference(before_mode, after_mode, before_sha, after_sha, status[0], path))
+    return found
+
+
+def changed_lines(folder: Path, before: str, *more: str) -> str:
+    """Return the diff without context, from which the numbers of the changed lines are read."""
+    return run(folder, "diff", "--unified=0", "--no-renames", "--no-color", "--no-ext-diff", "--src-prefix=a/",
+               "--dst-prefix=b/", before, *more)  # fmt: skip
+
+
+def merge_base(folder: Path, one: str, other: str) -> str | None:
+    """Return the newest commit that both come from; None where they share none that is at hand."""
+    try:
+        return run(folder, "merge-base", one, other).strip() or None
+    except Refused:
+        return None
+
+
+def has_commit(folder: Path, commit: str) -> bool:
+    """Tell whether a commit is at hand; a shallow checkout lacks most."""
+    try:
+        run(folder, "cat-file", "-e", f"{commit}^{{commit}}")
+    except Refused:
+        return False
+    return True
+
+
+def blobs(folder: Path, shas: list[str]) -> dict[str, bytes]:
+    """Return the contents of objects, all read by one process."""
+    if not shas:
+        return {}
+    request = "".join(f"{sha}\n" for sha in shas).encode()
+    done = subprocess.run(["git", "-C", str(folder), "cat-file", "--batch"], input=request, capture_output=True,
+                          check=False)  # fmt: skip
+    if done.returncode:
+        raise Refused(f"git cat-file fails in {folder}: {done.stderr.decode(errors='replace').strip()}.")
+    found, rest = {}, done.stdout
+    for sha in shas:
+        header, _, rest = rest.partition(b"\n")
+        words = header.decode().split(" ")
+        if words[-1] == "missing":
+            continue
+        size = int(words[2])
+        found[sha], rest = rest[:size], rest[size + 1 :]
+    return found
+
+
+def hash_file(folder: Path, path: str) -> str:
+    """Return the id that git gives a file's content."""
+    return run(folder, "hash-object", "--", path).strip()
+
+
+def submodule_urls(folder: Path) -> dict[str, str]:
+    """Return the addresses in .gitmodules by path.
+
+    :raise Refused: the file can't be read as git's configuration.
+    """
+    if not (folder / ".gitmodules").is_file():
+        return {}
+    facts: dict[str, dict[str, str]] = {}
+    for item in _split(run(folder, "config", "--file", ".gitmodules", "--null", "--list")):
+        name, _, value = item.partition("\n")
+        if name.startswith("submodule."):
+            section, _, key = name.removeprefix("submodule.").rpartition(".")
+            facts.setdefault(section, {})[key] = value
+    return {values["path"]: values.get("url", "") for values in facts.values() if "path" in values}

@@ -19,13 +19,17 @@ class Tree:
     """Files by path, relative to `root`; ignored and untracked ones are not among them.
 
     :ivar links: those of the files that are symbolic links.
-    :ivar submodules: commit by path, nested ones too.
+    :ivar submodules: commit that is checked out by path, nested ones too.
+    :ivar pinned: the commit that the repository wants there, by path.
+    :ivar absent: submodules that are not initialised; only where they were let be.
     """
 
     root: Path
     files: frozenset[str]
     links: frozenset[str] = frozenset()
     submodules: Mapping[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
     @cached_property
     def folders(self) -> frozenset[str]:
@@ -105,15 +109,27 @@ def parents(path: str) -> list[str]:
     return [parent.as_posix() for parent in PurePosixPath(path).parents]
 
 
-def read_checkout(root: Path, *, allow_dirty: bool = False) -> Tree:
+@dataclass
+class _Entries:
+    """What is gathered while a checkout is read."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    submodules: dict[str, str] = field(default_factory=dict)
+    pinned: dict[str, str] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+
+
+def read_checkout(root: Path, *, allow_dirty: bool = False, allow_absent: bool = False) -> Tree:
     """Read a git checkout.
 
     :param allow_dirty: take the working tree as it is, untracked files included.
+    :param allow_absent: note submodules that are not initialised instead of refusing them.
     :raise Refused: it has uncommitted changes, or a submodule is not initialised.
     """
     if not git.is_checkout(root):
         raise Refused(f"{root} is not the root of a git checkout: name the folder that has .git in it.")
-    entries, submodules = _read_entries(root, "", allow_dirty=allow_dirty)
+    entries = _Entries()
+    _read_entries(root, "", entries, allow_dirty=allow_dirty, allow_absent=allow_absent)
     if not allow_dirty and (changed := git.changed_paths(root)):
         raise Refused(
             f"The working tree has changes that are not committed ({_some(changed)}): "
@@ -121,33 +137,34 @@ def read_checkout(root: Path, *, allow_dirty: bool = False) -> Tree:
         )
     return Tree(
         root=root,
-        files=frozenset(entries),
-        links=frozenset(path for path, mode in entries.items() if mode == git.LINK_MODE),
-        submodules=submodules,
+        files=frozenset(entries.files),
+        links=frozenset(path for path, mode in entries.files.items() if mode == git.LINK_MODE),
+        submodules=entries.submodules,
+        pinned=entries.pinned,
+        absent=frozenset(entries.absent),
     )
 
 
-def _read_entries(root: Path, prefix: str, *, allow_dirty: bool) -> tuple[dict[str, str], dict[str, str]]:
+def _read_entries(root: Path, prefix: str, found: _Entries, *, allow_dirty: bool, allow_absent: bool) -> None:
     folder = root / prefix
-    found: dict[str, str] = {}
-    submodules: dict[str, str] = {}
     for entry in git.index_entries(folder):
         path = prefix + entry.path
         if entry.mode != git.SUBMODULE_MODE:
             if not allow_dirty or os.path.lexists(root / path):
-                found[path] = entry.mode
+                found.files[path] = entry.mode
             continue
-        if not git.is_checkout(root / path):
+        found.pinned[path] = entry.sha
+        if git.is_checkout(root / path):
+            found.submodules[path] = git.head_commit(root / path)
+            _read_entries(root, f"{path}/", found, allow_dirty=allow_dirty, allow_absent=allow_absent)
+        elif allow_absent:
+            found.absent.add(path)
+        else:
             raise Refused(f"Submodule {path} is not initialised: run git submodule update --init --recursive.")
-        submodules[path] = git.head_commit(root / path)
-        files, nested = _read_entries(root, f"{path}/", allow_dirty=allow_dirty)
-        found |= files
-        submodules |= nested
     if allow_dirty:
         for path in git.untracked_files(folder):
             is_link = os.path.islink(folder / path)
-            found[prefix + path] = git.LINK_MODE if is_link else "100644"
-    return found, submodules
+            found.files[prefix + path] = git.LINK_MODE if is_link else "100644"
 
 
 def read_folder(root: Path) -> Tree:

@@ -1,0 +1,226 @@
+"""`preflight lint`: ruff, pylint-odoo and OCA's checks, each on the changed addons or on all.
+
+A repository's own settings (`ruff.toml` or `pyproject.toml`, `.pylintrc`, `.oca_hooks.cfg`) are used where they are.
+The tools run side by side; pylint gets the addons in as many parts as there are cores, as its checks look at one
+addon at a time and its own `--jobs` loses those that need a whole addon. What the OCA wrote is left out, as it is
+mended upstream; `--with-oca` shows it as warnings.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .changes import DELETED, Changes
+from .findings import WARNING, Finding, Report, ordered
+from .repository import Module, Repository
+
+HERE = Path(__file__).parent / "data"
+PYLINT_NOT = "missing-readme,unknown-option-value"
+PYLINT_OWN = (
+    "duplicate-key,function-redefined,no-self-argument,redundant-keyword-arg,undefined-variable,unreachable,"
+    "used-before-assignment"
+)
+OCA_LINE = re.compile(r"^(?P<file>[^:\n]+?):(?:(?P<line>\d+)(?::\d+)?:?)? (?P<text>.+?) ?[-:] ?\[(?P<code>[a-z-]+)\]$")
+INSTALL = "Install the linters: pip install 'odooops[lint]'."
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a tool is to look at."""
+
+    root: Path
+    modules: tuple[Module, ...]
+    python: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(path.stat().st_size for module in self.modules for path in (self.root / module.folder).rglob("*.py"))
+
+
+def check(repository: Repository, changes: Changes | None, *, with_oca: bool = False) -> Report:
+    """Lint what changed, or all where `changes` is None."""
+    target = _target(repository, changes, with_oca=with_oca)
+    if not target.modules and not target.python:
+        return Report("lint", idle="No addon and no Python file changed", facts={"addons": []})
+    jobs: list[tuple[str, Callable[[], list[Finding]]]] = []
+    if target.python:
+        jobs.append(("ruff", lambda: ruff(target)))
+    jobs += [("pylint", lambda part=part: pylint(part)) for part in _parts(target)]  # type: ignore[misc]
+    jobs += [("oca", lambda part=part: oca_checks(part)) for part in _parts(target)]  # type: ignore[misc]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        found = [finding for done in pool.map(lambda job: job[1](), jobs) for finding in done]
+    findings = [_of_oca(finding) for finding in found]
+    names = [module.name for module in target.modules]
+    return Report(
+        "lint",
+        ordered(findings),
+        checked=f"{len(names)} addons, {len(target.python)} Python files",
+        facts={"addons": names},
+    )
+
+
+def _target(repository: Repository, changes: Changes | None, *, with_oca: bool) -> Target:
+    modules = repository.modules.values() if changes is None else repository.changed_modules(changes)
+    origins = ("custom", "oca") if with_oca else ("custom",)
+    chosen = tuple(sorted((one for one in modules if one.origin in origins), key=lambda one: one.name))
+    files = repository.tree.files - repository.tree.links
+    if changes is not None:
+        files &= {change.path for change in changes.items if change.status != DELETED}
+    python = tuple(sorted(path for path in files if path.endswith(".py") and _is_linted(path, chosen)))
+    return Target(repository.root, chosen, python)
+
+
+def _is_linted(path: str, modules: Iterable[Module]) -> bool:
+    if path.startswith(("addons/oca/", "enterprise/", "addons/enterprise/")):
+        return any(path.startswith(f"{module.folder}/") for module in modules)
+    return True
+
+
+def _of_oca(finding: Finding) -> Finding:
+    return replace(finding, level=WARNING) if finding.file.startswith("addons/oca/") else finding
+
+
+def _parts(target: Target) -> list[Target]:
+    """Share the addons out to the cores by size; two when there is something to share."""
+    count = min(os.cpu_count() or 1, len(target.modules))
+    shares: list[list[Module]] = [[] for _ in range(count)]
+    weights = [0] * count
+    sized = sorted(target.modules, key=lambda module: -replace(target, modules=(module,)).size)
+    for module in sized:
+        lightest = weights.index(min(weights))
+        shares[lightest].append(module)
+        weights[lightest] += replace(target, modules=(module,)).size
+    return [replace(target, modules=tuple(share)) for share in shares if share]
+
+
+def ruff(target: Target) -> list[Finding]:
+    done = _call(target.root, [tool("ruff"), "check", "--output-format=json", "--force-exclude", *target.python])
+    if done is None:
+        return [_missing("ruff")]
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        return [_broken("ruff", done)]
+    return [
+        Finding(
+            _relative(target.root, one["filename"]),
+            f"{one['message']} ({one['code'] or 'syntax'})",
+            _ruff_mend(one),
+            f"ruff-{one['code'] or 'syntax'}",
+            (one.get("location") or {}).get("row"),
+        )
+        for one in found
+    ]
+
+
+def _ruff_mend(one: dict[str, object]) -> str:
+    fix = one.get("fix")
+    message = fix.get("message") if isinstance(fix, dict) else None
+    return f"{message}: ruff check --fix does it." if message else f"See {one.get('url') or 'ruff rule'}."
+
+
+def pylint(target: Target) -> list[Finding]:
+    own = target.root / ".pylintrc"
+    done = _call(
+        target.root,
+        [
+            tool("pylint"),
+            f"--rcfile={own if own.is_file() else HERE / 'pylintrc'}",
+            "--disable=all",
+            f"--enable=odoolint,{PYLINT_OWN}",
+            f"--disable={PYLINT_NOT}",
+            "--output-format=json",
+            "--score=no",
+            *(module.folder for module in target.modules),
+        ],
+    )
+    if done is None:
+        return [_missing("pylint")]
+    try:
+        found = json.loads(done.stdout or "[]")
+    except ValueError:
+        return [_broken("pylint", done)]
+    if done.returncode & 32 or (done.returncode & 1 and not found):
+        return [_broken("pylint", done)]
+    return [
+        Finding(
+            one["path"],
+            f"{one['message'].rstrip('.')} ({one['symbol']}).",
+            _pylint_mend(one["symbol"]),
+            f"pylint-{one['symbol']}",
+            one["line"] or 1,
+        )
+        for one in found
+    ]
+
+
+def _pylint_mend(symbol: str) -> str:
+    return f"Correct it, or say in a comment why not: # pylint: disable={symbol}."
+
+
+def oca_checks(target: Target) -> list[Finding]:
+    folders = [f"{module.folder}/__manifest__.py" for module in target.modules]
+    done = _call(target.root, [tool("oca-checks-odoo-module"), "--no-verbose", *folders])
+    if done is None:
+        return [_missing("oca-checks-odoo-module")]
+    if done.returncode not in (0, 1) or "Traceback" in done.stderr:
+        return [_broken("oca-checks-odoo-module", done)]
+    found = [finding for line in done.stdout.splitlines() if (finding := _oca_finding(target.root, line))]
+    return found or ([_broken("oca-checks-odoo-module", done)] if done.returncode else [])
+
+
+def _oca_finding(root: Path, line: str) -> Finding | None:
+    match = OCA_LINE.match(line.strip())
+    if not match:
+        return None
+    return Finding(
+        _relative(root, match["file"]),
+        f"{match['text'].strip().rstrip('.')} ({match['code']}).",
+        "Correct it; oca-checks-odoo-module --fix does it where it can.",
+        f"oca-{match['code']}",
+        int(match["line"]) if match["line"] else None,
+    )
+
+
+def tool(name: str) -> str:
+    """Return a program of the environment this runs in, else of the machine."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or name
+
+
+def _call(root: Path, argv: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(list(argv), cwd=root, capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        return None
+
+
+def _relative(root: Path, path: str) -> str:
+    found = Path(path)
+    try:
+        return found.relative_to(root).as_posix() if found.is_absolute() else found.as_posix()
+    except ValueError:
+        return path
+
+
+def _missing(name: str) -> Finding:
+    return Finding(".", f"{name} is not installed, so nothing was linted with it.", INSTALL, "lint-missing")
+
+
+def _broken(name: str, done: subprocess.CompletedProcess[str]) -> Finding:
+    words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
+    return Finding(
+        ".",
+        f"{name} ended with code {done.returncode}: {words[-1][:300]}.",
+        "Run it by hand to see why.",
+        "lint-broken",
+    )
