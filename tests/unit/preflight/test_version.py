@@ -96,7 +96,7 @@ def test_field_that_moves_to_another_file_is_no_change(workshop):
     workshop.write(f"{WORKSHOP}/models/order.py", MODEL.replace("    total = fields.Float()\n", ""))
     moved = 'from odoo import fields, models\n\n\nclass More(models.Model):\n    _inherit = "workshop.order"\n\n'
     workshop.write(f"{WORKSHOP}/models/more.py", moved + "    total = fields.Float()\n")
-    assert [finding.message for finding in codes(workshop).values() if "total" in finding.message] == []
+    assert not codes(workshop)
 
 
 def test_manifest_that_loads_more(workshop):

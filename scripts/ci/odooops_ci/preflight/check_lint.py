@@ -29,7 +29,7 @@ PYLINT_OWN = (
     "duplicate-key,function-redefined,no-self-argument,redundant-keyword-arg,undefined-variable,unreachable,"
     "used-before-assignment"
 )
-OCA_LINE = re.compile(r"^(?P<file>[^:\n]+?):(?:(?P<line>\d+)(?::\d+)?:?)? (?P<text>.+?) ?[-:] ?\[(?P<code>[a-z-]+)\]$")
+OCA_LINE = re.compile(r"(?P<file>[^:]+)(?::(?P<line>\d+))?(?::\d+)?: (?P<code>[a-z]+(?:-[a-z0-9]+)+) (?P<text>.+)")
 INSTALL = "Install the linters: pip install 'odooops[lint]'."
 
 
@@ -74,7 +74,9 @@ def _target(repository: Repository, changes: Changes | None, *, with_oca: bool) 
     chosen = tuple(sorted((one for one in modules if one.origin in origins), key=lambda one: one.name))
     files = repository.tree.files - repository.tree.links
     if changes is not None:
-        files &= {change.path for change in changes.items if change.status != DELETED}
+        new = tuple(f"{module.folder}/" for module in chosen if module.place in changes.paths)
+        changed = {change.path for change in changes.items if change.status != DELETED}
+        files = frozenset(path for path in files if path in changed or path.startswith(new))
     python = tuple(sorted(path for path in files if path.endswith(".py") and _is_linted(path, chosen)))
     return Target(repository.root, chosen, python)
 
@@ -130,6 +132,7 @@ def _ruff_mend(one: dict[str, object]) -> str:
 
 def pylint(target: Target) -> list[Finding]:
     own = target.root / ".pylintrc"
+    unwanted = PYLINT_NOT if own.is_file() else f"{PYLINT_NOT},manifest-required-author"  # the OCA's own rule
     done = _call(
         target.root,
         [
@@ -137,7 +140,7 @@ def pylint(target: Target) -> list[Finding]:
             f"--rcfile={own if own.is_file() else HERE / 'pylintrc'}",
             "--disable=all",
             f"--enable=odoolint,{PYLINT_OWN}",
-            f"--disable={PYLINT_NOT}",
+            f"--disable={unwanted}",
             "--output-format=json",
             "--score=no",
             *(module.folder for module in target.modules),
@@ -169,7 +172,7 @@ def _pylint_mend(symbol: str) -> str:
 
 def oca_checks(target: Target) -> list[Finding]:
     folders = [f"{module.folder}/__manifest__.py" for module in target.modules]
-    done = _call(target.root, [tool("oca-checks-odoo-module"), "--no-verbose", *folders])
+    done = _call(target.root, [tool("oca-checks-odoo-module"), *folders])
     if done is None:
         return [_missing("oca-checks-odoo-module")]
     if done.returncode not in (0, 1) or "Traceback" in done.stderr:
@@ -179,7 +182,7 @@ def oca_checks(target: Target) -> list[Finding]:
 
 
 def _oca_finding(root: Path, line: str) -> Finding | None:
-    match = OCA_LINE.match(line.strip())
+    match = OCA_LINE.fullmatch(line.strip())
     if not match:
         return None
     return Finding(
@@ -205,11 +208,11 @@ def _call(root: Path, argv: Sequence[str]) -> subprocess.CompletedProcess[str] |
 
 
 def _relative(root: Path, path: str) -> str:
-    found = Path(path)
-    try:
-        return found.relative_to(root).as_posix() if found.is_absolute() else found.as_posix()
-    except ValueError:
-        return path
+    """Return a path as the repository has it; OCA's checks print it relative to / outside a checkout's root."""
+    for candidate in (Path(path), Path("/", path)):
+        if candidate.is_absolute() and candidate.is_relative_to(root):
+            return candidate.relative_to(root).as_posix()
+    return path
 
 
 def _missing(name: str) -> Finding:

@@ -169,6 +169,9 @@ def _read_class(node: ast.ClassDef, source: Source) -> None:
     if not name or not (is_model or "_name" in values or "_inherit" in values):
         return
     inherits = _all(values.get("_inherit"))
+    if inherits == [name]:  # a class that extends the model says nothing new about it
+        attributes.pop("_inherit", None)
+        attributes.pop("_name", None)
     model = Model(node.lineno, defines="_name" in values and name not in inherits, attributes=attributes)
     for attribute, value in values.items():
         _read_attribute(model, attribute, value)

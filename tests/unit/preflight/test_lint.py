@@ -1,0 +1,125 @@
+"""The linters really look: each finds its fault in a bad addon, with its file and line."""
+
+from __future__ import annotations
+
+import pytest
+from odooops_ci.preflight import check_lint
+
+GOOD = {
+    "name": "Workshop", "summary": "Orders", "author": "Ada", "license": "LGPL-3", "depends": ["base"],
+    "category": "Tools", "website": "https://example.com", "data": ["views/order.xml"],
+}  # fmt: skip
+BAD_SQL = """from odoo import models
+
+
+class Order(models.Model):
+    _name = "workshop.order"
+    _description = "Order"
+
+    def find(self, name):
+        self.env.cr.execute("SELECT id FROM x WHERE name = '%s'" % name)
+"""
+HEAD = '<?xml version="1.0" encoding="UTF-8" ?>\n'
+TWICE = """<odoo>
+    <record id="a" model="res.partner.category"><field name="name">A</field></record>
+    <record id="a" model="res.partner.category"><field name="name">B</field></record>
+</odoo>
+"""
+
+
+@pytest.fixture
+def workshop(gate):
+    gate.addon("addons/custom/workshop", {"views/order.xml": f"{HEAD}<odoo />\n", "README.rst": "Workshop\n"}, **GOOD)
+    gate.addon("addons/custom/untouched", {"models.py": "import os\n"}, **{**GOOD, "data": []})
+    gate.branch()
+    return gate
+
+
+def codes(report) -> dict[str, object]:
+    return {finding.code: finding for finding in report.findings}
+
+
+def test_good_addon_passes(workshop):
+    workshop.write("addons/custom/workshop/README.rst", "Orders of a workshop\n")
+    report = workshop.report("lint")
+    assert not report.findings
+    assert report.facts["addons"] == ["workshop"]
+
+
+def test_nothing_to_lint_says_so(workshop):
+    workshop.write("README.md", "x")
+    report = workshop.report("lint")
+    assert report.passed
+    assert "No addon" in report.summary
+
+
+def test_each_tool_finds_its_fault(workshop):
+    workshop.write("addons/custom/workshop/models.py", "import os\n" + BAD_SQL)
+    workshop.write("addons/custom/workshop/views/order.xml", HEAD + TWICE)
+    report = workshop.report("lint")
+    found = codes(report)
+    assert not report.passed
+    assert found["ruff-F401"].file == "addons/custom/workshop/models.py"
+    assert found["ruff-F401"].line == 1
+    assert found["pylint-sql-injection"].line == 10
+    assert found["oca-xml-duplicate-record-id"].file == "addons/custom/workshop/views/order.xml"
+    assert all(finding.mend for finding in report.findings)
+    assert not [finding for finding in report.findings if "untouched" in finding.file]
+
+
+def test_all_finds_what_did_not_change(workshop):
+    assert "addons/custom/untouched/models.py" in {
+        finding.file for finding in workshop.report("lint", "--all").findings
+    }
+
+
+def test_oca_modules_are_mended_upstream(workshop):
+    tools = workshop.oca("server-tools", auditlog={})
+    tools.write("auditlog/models.py", "import os\n" + BAD_SQL)
+    tools.commit()
+    workshop.submodule(tools)
+    workshop.select(tools, "auditlog")
+    workshop.git("add", "--all")
+    assert workshop.report("lint").facts["addons"] == []
+    report = workshop.report("lint", "--with-oca")
+    assert report.passed
+    assert {"ruff-F401", "pylint-sql-injection"} <= codes(report).keys()
+    assert {finding.level for finding in report.findings} == {"warning"}
+
+
+def test_python_that_does_not_parse(workshop):
+    workshop.write("addons/custom/workshop/models.py", "def broken(:\n")
+    report = workshop.report("lint")
+    assert not report.passed
+    assert any(finding.code.startswith("ruff-") and finding.line == 1 for finding in report.errors)
+
+
+@pytest.mark.parametrize("name", ["ruff", "pylint", "oca-checks-odoo-module"])
+def test_missing_tool_is_a_failure(workshop, monkeypatch, name):
+    real = check_lint.tool
+    monkeypatch.setattr(check_lint, "tool", lambda wanted: "/nowhere/it" if wanted == name else real(wanted))
+    workshop.write("addons/custom/workshop/models.py", "x = 1\n")
+    report = workshop.report("lint")
+    assert not report.passed
+    assert name in codes(report)["lint-missing"].message
+    assert "pip install" in codes(report)["lint-missing"].mend
+
+
+@pytest.mark.parametrize("name", ["ruff", "pylint", "oca-checks-odoo-module"])
+def test_tool_that_crashes_is_a_failure(workshop, monkeypatch, name):
+    crashing = workshop.folder / "crashing"
+    crashing.write_text("#!/bin/sh\necho 'Traceback: it broke' >&2\nexit 3\n")
+    crashing.chmod(0o755)
+    real = check_lint.tool
+    monkeypatch.setattr(check_lint, "tool", lambda wanted: str(crashing) if wanted == name else real(wanted))
+    workshop.write("addons/custom/workshop/models.py", "x = 1\n")
+    found = codes(workshop.report("lint"))["lint-broken"]
+    assert "it broke" in found.message
+
+
+def test_manifest_that_is_not_a_literal_fails_every_check(workshop):
+    workshop.write("addons/custom/workshop/__manifest__.py", "{'name': __import__('os').getcwd()}\n")
+    for check in ("lint", "version", "risk"):
+        report = workshop.report(check)
+        assert not report.passed
+        assert codes(report)["manifest-not-literal"].file == "addons/custom/workshop/__manifest__.py"
