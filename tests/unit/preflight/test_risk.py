@@ -62,7 +62,7 @@ def test_documentation_is_low(workshop):
         ("fields.Float()", "fields.Float(required=True)", "field-required", "high"),
         ("fields.Float()", "fields.Float(index=True)", "field-changed", "medium"),
         ('compute="_compute_label"', 'compute="_compute_label", store=True', "field-stored", "high"),
-        ("    def confirm", '    _positive = models.Constraint("CHECK (x > 0)")\n    def confirm', "constraint", "high"),
+        ("    def confirm", '    _most = models.Constraint("CHECK (x > 0)")\n    def confirm', "constraint", "high"),
         ("    def confirm", '    _sql_constraints = [("a", "CHECK (1)", "no")]\n    def confirm', "constraint", "high"),
         ("    def confirm", '    @api.constrains("total")\n    def confirm', "constraint", "high"),
         ('_name = "workshop.order"', '_name = "workshop.other"', "model-gone", "high"),
