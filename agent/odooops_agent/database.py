@@ -105,6 +105,10 @@ class PostgresDatabase:
             self._ensure_role(cursor, role, password)
             return True
 
+    def attachment_files(self, name: str) -> frozenset[str]:
+        """Return the files that the database's attachments are in."""
+        return self._inside(name, lambda cursor: frozenset(file for (file,) in rows(cursor, build.ATTACHMENTS)))
+
     def sessions(self, name: str) -> tuple[Session, ...]:
         """List the sessions in a database, the agent's own for this excepted."""
         with self._postgres.cursor() as cursor:

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -35,6 +36,7 @@ from .proxy import AdminSocket
 from .settings import Settings
 
 CADDY_SINCE = (2, 11, 2)
+RESTIC_SINCE = (0, 14)
 DOCKER_API_SINCE = (1, 41)
 POSTGRES_SINCE = 130000
 CLOCK_SKEW_SECONDS = 30
@@ -81,6 +83,8 @@ def run_checks(settings: Settings) -> list[Check]:
         "journal": (lambda: _journal(settings.state_dir), "see that the state directory and its disk are well"),
         "data root": (lambda: _data_root(settings.data_root), "put the whole data root on one mount with hard links"),
         "disk": (lambda: _disk(settings.data_root), "free some of it: old snapshots, docker image prune"),
+        "restic": (lambda: _restic(), "install Debian's package restic, 0.14 or later: apt-get install restic"),
+        "backups' folder": (lambda: _backups(settings.backup_dir), "make it, or name another in ODOOOPS_BACKUP_DIR"),
         "control plane": (lambda: _control(settings), "see that ODOOOPS_URL is right and leads out of the droplet"),
         "clock": (lambda: _clock(settings), "let the droplet keep its time: timedatectl set-ntp true"),
         "agent key": (lambda: _key(settings), "enrol the droplet again in the console"),
@@ -95,7 +99,7 @@ def _check(name: str, act: Callable[[], str], mend: str) -> Check:
         return Check(name, False, error.detail, error.mend)
     except AgentError as error:
         return Check(name, False, error.message, mend)
-    except (OSError, DockerException, psycopg2.Error, requests.RequestException) as error:
+    except (OSError, subprocess.SubprocessError, DockerException, psycopg2.Error, requests.RequestException) as error:
         return Check(name, False, str(error).strip().partition("\n")[0] or type(error).__name__, mend)
 
 
@@ -359,6 +363,20 @@ def _disk(root: Path) -> str:
     if disk.free < FREE_BYTES or disk.free < disk.total * FREE_SHARE:
         raise _Failed(told, "free some of it (old snapshots, docker image prune) or enlarge it")
     return told
+
+
+def _restic() -> str:
+    done = subprocess.run(["restic", "version"], capture_output=True, text=True, timeout=20, check=True)
+    version = done.stdout.split()[1]
+    if _numbers(version)[:2] < RESTIC_SINCE:
+        raise _Failed(f"version {version} is too old", "install 0.14 or later, as Debian 12 has it")
+    return f"version {version}"
+
+
+def _backups(folder: Path) -> str:
+    with _probe(folder):
+        free = shutil.disk_usage(folder).free / (1 << 30)
+        return f"{folder} takes files, {free:.1f} GiB are free; what is to survive the droplet belongs on S3"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from .errors import AgentError, Cancelled, LeaseLost, Permanent, Retryable, Unrecorded
 from .journal import Entry, Journal
 from .output import Output
+from .plans.backup import APART
 from .plans.checks import check_token
 from .plans.model import Plan, Step
 from .plans.recover import is_committed, remaining
@@ -30,7 +31,8 @@ OPTIONAL_PATIENCE_SECONDS = 120.0
 BACKWARD_PATIENCE_SECONDS = 1800.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
-INTERRUPTED = "The agent was stopped in the middle of the deployment"
+INTERRUPTED = "The agent was stopped in the middle of the {noun}"
+NOUNS = {"backup": "backup", "restore_test": "restore test"}
 
 
 class Orders(Protocol):
@@ -99,7 +101,8 @@ class Executor:
         """
         assert entry.plan is not None
         step = self._journal.current_step(self._id)
-        cause = entry.cause or {"code": "interrupted", "message": INTERRUPTED, "step": step}
+        noun = NOUNS.get(self._context.operation.kind, "deployment")
+        cause = entry.cause or {"code": "interrupted", "message": INTERRUPTED.format(noun=noun), "step": step}
         error = AgentError(str(cause["message"]), str(cause["code"]), tuple(cause.get("log_tail", ())))
         committed = self._is_committed(entry.plan)
         try:
@@ -219,6 +222,8 @@ class Executor:
 
     def _look_for_newer_token(self) -> None:
         context = self._context
+        if context.operation.kind in APART:
+            return  # it changes nothing there, and a deployment that began since is no reason to stop
         tokens = [one.token for one in context.ports.runtime.containers(context.key)]
         identity = context.ports.database.identity(context.names.database)
         if identity and identity.tag:

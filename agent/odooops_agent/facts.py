@@ -156,3 +156,29 @@ class RollbackFacts:
     environment: EnvironmentFacts
     restore_set: SetFacts | None = None
     image_problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DumpFacts:
+    """A database's dump as it lies in a workspace."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilesFacts:
+    """A filestore as it lies in a workspace."""
+
+    count: int
+    bytes: int
+    wrong: tuple[str, ...] = ()  # files whose content is not what their name says
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a backup came to in its repository."""
+
+    snapshot: str
+    files: int
+    added_bytes: int

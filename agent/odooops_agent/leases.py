@@ -6,10 +6,11 @@ import threading
 from dataclasses import dataclass
 
 from .clock import Clock
+from .plans.backup import APART
 from .protocol import Operation, Ordered, WorkedOn
 
 # Kinds that change nothing that serves, and run beside what does.
-BESIDE = frozenset({"plan", "health"})
+BESIDE = frozenset({"plan", "health"}) | APART
 
 
 @dataclass

@@ -18,6 +18,7 @@ from .journal import Entry, Journal
 from .observe import look_back, observe, observe_back
 from .output import Output
 from .plans import checks
+from .plans.backup import APART
 from .plans.building import Droplet, from_digest
 from .plans.deploy import plan_deploy
 from .plans.model import Plan
@@ -69,7 +70,7 @@ class Workshop:
         self.journal.begin(operation)
         key, tag = operation.environment.key, operation.release.tag
         _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
-        job = _Job(self, operation)
+        job = self._job(operation)
         self._end(operation, job.guarded(job.work))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
@@ -83,8 +84,14 @@ class Workshop:
             # Nothing was changed yet: the lease runs out and the operation comes again.
             self.journal.forget(operation.id)
             return
-        job = _Job(self, operation)
+        job = self._job(operation)
         self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
+
+    def _job(self, operation: Operation) -> Job:
+        from .backups import BackupJob, RestoreTestJob  # they build on the job below
+
+        special: dict[str, type[Job]] = {"backup": BackupJob, "restore_test": RestoreTestJob}
+        return special.get(operation.kind, Job)(self, operation)
 
     def _end(self, operation: Operation, finish: Finish) -> None:
         self.record(lambda: self.journal.end(operation.id, finish))
@@ -102,7 +109,7 @@ class Workshop:
             self.clock.sleep(RECORD_PAUSE_SECONDS)
 
 
-class _Job:
+class Job:
     """One operation under way."""
 
     def __init__(self, workshop: Workshop, operation: Operation) -> None:
@@ -261,7 +268,8 @@ class _Job:
     def _others(self) -> list[Entry]:
         mine = self._operation
         others = [one for one in self._shop.journal.unfinished() if one.operation.id != mine.id]
-        return [one for one in others if one.operation.environment.key == mine.environment.key]
+        changing = [one for one in others if one.operation.kind not in APART]
+        return [one for one in changing if one.operation.environment.key == mine.environment.key]
 
     # -- check
 
@@ -395,7 +403,7 @@ class _Job:
     def _reverted(self, ending: Ending) -> Finish:
         assert ending.error is not None
         where = self._shown_before()
-        message = f"{_sentence(ending.error)} {where}"
+        message = f"{sentence(ending.error)} {where}"
         outcome: Outcome = (
             "cancelled" if isinstance(ending.error, Cancelled) or ending.error.code == "cancelled" else "failed"
         )
@@ -412,7 +420,7 @@ class _Job:
         assert ending.error is not None
         key, tag = self._operation.environment.key, self._operation.release.tag
         message = (
-            f"{key} is on {tag}, but {ending.step} did not succeed: {_sentence(ending.error)} "
+            f"{key} is on {tag}, but {ending.step} did not succeed: {sentence(ending.error)} "
             "Mend it, then force a repair."
         )
         return self._unsuccessful("indeterminate", ending.error, ending.step, message, reverted=False)
@@ -422,7 +430,7 @@ class _Job:
         assert ending.undo_error is not None
         message = (
             f"The agent cannot prove the state of {self._operation.environment.key}: after {ending.step} failed "
-            f"({ending.error.message.rstrip('.')}), {ending.undo_step} failed too: {_sentence(ending.undo_error)} "
+            f"({ending.error.message.rstrip('.')}), {ending.undo_step} failed too: {sentence(ending.undo_error)} "
             "Repair it by hand, then force a repair."
         )
         error = AgentError(message, "undo_failed", ending.undo_error.log_tail)
@@ -501,5 +509,5 @@ class _Job:
         )
 
 
-def _sentence(error: AgentError) -> str:
+def sentence(error: AgentError) -> str:
     return error.message if error.message.endswith((".", "!", "?", "…")) else f"{error.message}."

@@ -9,12 +9,14 @@ when asking again can't help.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from .facts import Container, DatabaseFacts, Identity, ImageManifest, KeptSet, Session
-from .protocol import Loss
+from .facts import Container, DatabaseFacts, DumpFacts, FilesFacts, Identity, ImageManifest, KeptSet, Saved, Session
+from .protocol import Loss, Repository, Retention
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -213,6 +215,9 @@ class Database(Protocol):
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         """Write rows of `ir_config_parameter` (such as a frozen `web.base.url`); writes nothing that is so already."""
 
+    def attachment_files(self, name: str) -> frozenset[str]:
+        """Return the names of the files that the database's attachments are in, as `ab/<sha1>`."""
+
     def version(self) -> str: ...
 
 
@@ -252,3 +257,81 @@ class Filestore(Protocol):
 
     def total_bytes(self) -> int:
         """Size of the disk under the data root."""
+
+
+class Vault(Protocol):
+    """Repositories of off-host backups.
+
+    Raises Retryable("repository_locked" or "repository_unreachable"), Permanent("repository_wrong_password",
+    "repository_damaged" or "disk_full").
+    """
+
+    def ensure(self, repository: Repository) -> str:
+        """Have the repository and return its identity; made only where none was ever known."""
+
+    def ensure_recovery(self, repository: Repository) -> str | None:
+        """Have a second password that only the offline recovery key opens, and return it sealed."""
+
+    def save(
+        self,
+        repository: Repository,
+        folder: Path,
+        paths: Sequence[str],
+        host: str,
+        tags: Sequence[str],
+        at: datetime,
+        on_line: OnLine,
+        cancelled: Cancelled,
+    ) -> Saved:
+        """Back up paths below a folder."""
+
+    def check(self, repository: Repository, on_line: OnLine, cancelled: Cancelled, *, all_data: bool = False) -> None:
+        """Prove that the repository is whole: its structure, and a share of its data or all of it."""
+
+    def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
+        """Remove one environment's backups that are not kept; returns their ids."""
+
+    def restore(
+        self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: Cancelled
+    ) -> None:
+        """Write a backup's files below a folder."""
+
+    def version(self) -> str: ...
+
+
+class Workspace(Protocol):
+    """Where a backup is gathered and unpacked; see `workspace.py`."""
+
+    def folder(self, environment: str, name: str) -> Path: ...
+
+    def make(self, environment: str, name: str, uid: int, gid: int) -> None: ...
+
+    def remove(self, environment: str, name: str) -> None: ...
+
+    def write(self, environment: str, name: str, file: str, text: str) -> None: ...
+
+    def collect_files(self, environment: str, name: str, database: str) -> FilesFacts: ...
+
+    def take_dump(self, environment: str, name: str) -> DumpFacts: ...
+
+    def give_dump(self, environment: str, name: str) -> None: ...
+
+    def dump_facts(self, environment: str, name: str) -> DumpFacts: ...
+
+    def drop_dump(self, environment: str, name: str) -> None: ...
+
+    def write_manifest(self, environment: str, name: str, document: Mapping[str, object]) -> None: ...
+
+    def read_manifest(self, environment: str, name: str) -> Mapping[str, Any]: ...
+
+    def adopt_files(self, environment: str, name: str) -> FilesFacts: ...
+
+    def missing_files(self, environment: str, name: str, wanted: frozenset[str]) -> tuple[str, ...]: ...
+
+    def offer_files(self, environment: str, name: str, database: str) -> None: ...
+
+
+class DatabaseDoor(Protocol):
+    """A way to one database for a container without a network."""
+
+    def open(self, folder: Path, database: str) -> AbstractContextManager[None]: ...

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 SCHEMA = 1
 
-Kind = Literal["plan", "deploy", "rollback", "health"]
+Kind = Literal["plan", "deploy", "rollback", "health", "backup", "restore_test", "restore"]
 Mode = Literal["code", "full", "backup", "fix_forward"]
 Outcome = Literal["succeeded", "failed", "cancelled", "indeterminate"]
 Health = Literal["green", "yellow", "red", "unknown"]
@@ -156,6 +156,47 @@ class KnownSet(Struct, frozen=True, kw_only=True):
     filestore_snapshot: str
 
 
+class Repository(Struct, frozen=True, kw_only=True):
+    """A restic repository; what opens it is sealed to the agent and unknown to the control plane."""
+
+    id: int
+    url: str
+    sealed: str  # of RepositoryAccess as JSON
+    identity: str | None = None  # restic's own id of it, once it was made: another one, or none, is not this repository
+    recovery_public_key: str | None = None
+
+
+class RepositoryAccess(Struct, frozen=True, kw_only=True):
+    """What is sealed: the repository's password, and what its storage asks for."""
+
+    password: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    daily: int = 7
+    weekly: int = 4
+    monthly: int = 3
+
+
+class BackupSource(Struct, frozen=True, kw_only=True):
+    """Whose backup is restored."""
+
+    environment: str
+    tier: Literal["preview", "staging", "production"]
+    database_uuid: str | None = None
+
+
+class BackupOrder(Struct, frozen=True, kw_only=True):
+    """What a backup, its test or its restoring is about."""
+
+    backup: int
+    repository: Repository
+    retention: Retention = Retention()
+    snapshot: str | None = None
+    source: BackupSource | None = None
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """The unit of work that is leased."""
 
@@ -173,6 +214,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     options: Options = Options()
     rollback: Rollback | UnsetType | None = UNSET
     sets: tuple[KnownSet, ...] | UnsetType = UNSET
+    backup: BackupOrder | UnsetType | None = UNSET
 
     @property
     def way_back(self) -> Rollback | None:
@@ -359,6 +401,49 @@ class DeployResult(Struct, frozen=True, kw_only=True):
     health: Health
     modules: tuple[ModuleChange, ...]
     restore_set: RestoreSet | None
+
+
+class BackupResult(Struct, frozen=True, kw_only=True):
+    snapshot: str
+    repository_identity: str
+    recovery_sealed: str | None  # the repository's second password, for the offline recovery key alone
+    database_bytes: int
+    filestore_bytes: int
+    added_bytes: int
+    files: int
+    seconds: float
+    taken_at: datetime
+    digest: str | None
+    config_hash: str | None
+    database_uuid: str | None
+    module_versions: dict[str, str]
+    checksum: str  # SHA-256 of the dump
+    forgotten: tuple[str, ...]
+    check: Literal["ok"]
+
+
+class RestoreCheck(Struct, frozen=True, kw_only=True):
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class RestoreTestResult(Struct, frozen=True, kw_only=True):
+    ok: bool
+    snapshot: str
+    recovery_seconds: float
+    recovery_point_at: datetime
+    checks: tuple[RestoreCheck, ...]
+
+
+class RestoreResult(Struct, frozen=True, kw_only=True):
+    snapshot: str
+    digest: str
+    database_uuid: str | None
+    held_seconds: float
+    health: Health
+    recovery_point_at: datetime
+    restore_set: RestoreSet | None  # what the environment was before
 
 
 class FailedResult(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from pathlib import Path
 
-from nacl.public import PrivateKey, SealedBox
+from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from .secrets import Secret, write_private
 
@@ -24,3 +24,8 @@ class SealingKey:
 
     def open(self, sealed: str) -> Secret:
         return Secret(SealedBox(self._key).decrypt(b64decode(sealed)).decode())
+
+
+def seal(secret: Secret, key: PublicKey) -> str:
+    """Return what only the private half of `key` opens."""
+    return b64encode(SealedBox(key).encrypt(secret.reveal().encode())).decode()

@@ -38,6 +38,7 @@ class Settings:
     tls: bool
     cluster: Cluster
     attach: tuple[str, ...]
+    backup_dir: Path = Path("/srv/odooops-backups")
     public_addresses: tuple[str, ...] = ()
 
     @property
@@ -73,6 +74,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         tls=_switch(environ, "ODOOOPS_TLS"),
         cluster=_cluster(dsn, environ),
         attach=(caddy, *_listed(environ, "ODOOOPS_ATTACH")),
+        backup_dir=_path(environ, "ODOOOPS_BACKUP_DIR", "/srv/odooops-backups"),
         public_addresses=_listed(environ, "ODOOOPS_PUBLIC_ADDRESSES"),
     )
 

@@ -26,11 +26,15 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
     from .database import PostgresDatabase
     from .filestore import LocalFilestore
     from .proxy import AdminSocket, CaddyProxy
+    from .relay import Relay
     from .runtime.docker import DockerRuntime
+    from .sealing import SealingKey
     from .targets import Targets
+    from .vault import ResticVault
+    from .workspace import LocalWorkspace
 
     def login_of(database: str) -> tuple[str, str] | None:
-        role = f"{database}_upgrade"
+        role = f"{database.partition('__')[0]}_upgrade"  # a copy's is that of what it is a copy of
         password = passwords.find(role)
         return (role, password.reveal()) if password else None
 
@@ -45,4 +49,12 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
         ),
         database=PostgresDatabase(settings.pg_dsn.reveal(), settings.pg_quota_bytes, login_of),
         filestore=LocalFilestore(settings.data_root),
+        vault=ResticVault(
+            settings.state_dir,
+            settings.backup_dir,
+            SealingKey(settings.state_dir / "sealing.key").open,
+            passwords.redactor,
+        ),
+        workspace=LocalWorkspace(settings.data_root),
+        door=Relay(settings.pg_dsn.reveal()),
     )

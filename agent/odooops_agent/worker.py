@@ -17,6 +17,7 @@ from .heartbeat import CAPABILITIES, Heartbeat, agent_info
 from .journal import Entry, Journal
 from .leases import BESIDE, Leases
 from .operations import Workshop
+from .plans.backup import APART
 from .protocol import FailedResult, Failure, FinishRequest, LeaseRequest, Operation
 
 _logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Worker:
         left: dict[str, list[Entry]] = {}
         for entry in self._journal.unfinished():
             self._leases.resume(entry.operation, entry.token)
-            left.setdefault(entry.operation.environment.key, []).append(entry)
+            left.setdefault(self._place(entry.operation), []).append(entry)
         self._journal.compact()
         for key, entries in left.items():
             self._environments[key].acquire()
@@ -154,11 +155,17 @@ class Worker:
         self._in_thread(f"operation-{operation.id}", act)
 
     def _carry_out(self, operation: Operation) -> None:
-        if operation.kind in BESIDE:
+        if operation.kind in BESIDE - APART:
             self._work_on(operation)
             return
-        with self._environments[operation.environment.key]:
+        with self._environments[self._place(operation)]:
             self._work_on(operation)
+
+    @staticmethod
+    def _place(operation: Operation) -> str:
+        """Return what an operation has to itself: the environment, or its own kind's room beside it."""
+        key = operation.environment.key
+        return f"{key} {operation.kind}" if operation.kind in APART else key
 
     def _work_on(self, operation: Operation) -> None:
         known = self._journal.get(operation.id)
@@ -202,7 +209,7 @@ class Worker:
     def _end_one(self, entry: Entry) -> None:
         operation_id = entry.operation.id
         try:
-            with self._environments[entry.operation.environment.key]:
+            with self._environments[self._place(entry.operation)]:
                 self._workshop.recover(entry)
         except LeaseLost:
             _logger.warning("operation %s is another worker's: forgotten here", operation_id)

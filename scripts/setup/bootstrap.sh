@@ -32,6 +32,9 @@ missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need git git
 need curl curl
+if [ "${1:-}" = dev ]; then
+    need restic restic
+fi
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
 [ -n "$(find_python)" ] || missing="$missing python3 python3-venv"
 if [ -n "$missing" ]; then

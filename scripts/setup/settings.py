@@ -46,6 +46,7 @@ def variables(facts):
         "ODOOOPS_PG_DSN_FILE": f"{facts.state}/secrets/pg_dsn",
         "ODOOOPS_PG_QUOTA_BYTES": str(facts.disk_bytes),
         "ODOOOPS_DATA_ROOT": facts.data_root,
+        "ODOOOPS_BACKUP_DIR": f"{facts.state}/backups",
         "ODOOOPS_AGENT_KEY_FILE": f"{facts.state}/secrets/agent.key",
         "ODOOOPS_SECRETS": f"{facts.state}/secrets",
         "ODOOOPS_TLS": "off",  # names under .localhost get no certificates

@@ -131,7 +131,7 @@ class Stack:
         :param key: the text that the enrolment wizard showed
         """
         secret_files.write(secret_files.AGENT_KEY, key)
-        for folder in (self.data_root, self.state / "docker-config"):
+        for folder in (self.data_root, self.state / "backups", self.state / "docker-config"):
             folder.mkdir(parents=True, exist_ok=True)
         self.compose("up", "--detach", "--no-build", "--force-recreate", "--no-deps", "firewall", "agent",
                      profiles=("droplet",))

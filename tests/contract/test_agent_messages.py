@@ -10,6 +10,7 @@ from odooops_agent import protocol
 from odooops_agent.plans.hashing import canonical_json, plan_hash, preview_hash
 from odooops_agent.protocol import (
     Accepted,
+    BackupResult,
     BadMessage,
     DeployResult,
     ErrorResponse,
@@ -24,6 +25,7 @@ from odooops_agent.protocol import (
     Loss,
     PlanDocument,
     PlanResult,
+    RestoreTestResult,
     RollbackPlanDocument,
     RollbackPreview,
     RollbackResult,
@@ -38,6 +40,7 @@ from odooops_agent.protocol import (
 FIXTURES = Path(__file__).parent / "fixtures"
 KINDS: dict[str, Any] = {
     "error_stale_token": ErrorResponse,
+    "finish_request_backup": FinishRequest[BackupResult],
     "finish_request_deploy": FinishRequest[DeployResult],
     "finish_request_failed": FinishRequest[FailedResult],
     "finish_request_health": FinishRequest[SetsResult],
@@ -47,11 +50,13 @@ KINDS: dict[str, Any] = {
     "finish_request_rollback": FinishRequest[RollbackResult],
     "finish_request_rollback_loss_above_ceiling": FinishRequest[FailedRollback],
     "finish_request_rollback_preview": FinishRequest[RollbackPreview],
+    "finish_request_restore_test": FinishRequest[RestoreTestResult],
     "finish_response": Accepted,
     "heartbeat_request": HeartbeatRequest,
     "heartbeat_response": HeartbeatResponse,
     "heartbeat_response_renewal": HeartbeatResponse,
     "lease_request": LeaseRequest,
+    "lease_response_backup": LeaseResponse,
     "lease_response_deploy": LeaseResponse,
     "lease_response_empty": LeaseResponse,
     "lease_response_first_plan": LeaseResponse,
@@ -59,6 +64,7 @@ KINDS: dict[str, Any] = {
     "lease_response_plan": LeaseResponse,
     "lease_response_rollback": LeaseResponse,
     "lease_response_rollback_preview": LeaseResponse,
+    "lease_response_restore_test": LeaseResponse,
     "logs_request": LogsRequest,
     "logs_response": Accepted,
     "steps_request": StepsRequest,
@@ -69,6 +75,7 @@ ROLLBACK_VECTORS = json.loads((FIXTURES / "rollback_hash_vectors.json").read_tex
 # Maps whose keys are data take no field of the protocol's.
 DATA_MAPS = (
     ("tokens",),
+    ("result", "module_versions"),
     ("result", "restore_set", "module_versions"),
     ("operation", "rollback", "restore_set", "module_versions"),
     ("operation", "rollback", "ceiling", "counts"),

@@ -104,6 +104,7 @@ def settings(
         tls=False,
         cluster=OdooCluster("127.0.0.1", cluster.port, "prefer"),
         attach=(running.proxy_name,),
+        backup_dir=tmp_path,
     )
 
 
@@ -115,6 +116,12 @@ def test_a_droplet_that_lacks_nothing(settings: Settings, capsys: pytest.Capture
     for check in run_checks(settings):
         print(check.ok, check.name, check.detail)
         assert check.ok, check
+
+
+def test_backups_need_restic_and_a_folder(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not told(replace(settings, backup_dir=settings.data_root / "none"), "backups' folder").ok
+    monkeypatch.setenv("PATH", "/none")
+    assert "apt-get install restic" in told(settings, "restic").mend
 
 
 def test_a_superuser_is_too_much_and_less_than_both_rights_too_little(settings: Settings, cluster: Cluster) -> None:

@@ -70,6 +70,7 @@ IMPORTED_COLUMN = SQL("""
                    AND attname = 'imported' AND NOT attisdropped)
 """)
 PARAMETERS = SQL("SELECT key, value FROM public.ir_config_parameter WHERE key = ANY(%s)")
+ATTACHMENTS = SQL("SELECT DISTINCT store_fname FROM public.ir_attachment WHERE store_fname IS NOT NULL")
 LANGUAGES = SQL("SELECT code FROM public.res_lang WHERE active ORDER BY code")
 PARAMETERS_TABLE = SQL("SELECT to_regclass('public.ir_config_parameter') IS NOT NULL")
 WRITE_PARAMETER = SQL("""

@@ -133,7 +133,7 @@ def check_disk(operation: Operation, facts: EnvironmentFacts, *, snapshot: bool)
     reserve = operation.options.disk_reserve_bytes
     if facts.disk_free_bytes is not None and facts.disk_free_bytes < reserve:
         raise Refused(
-            f"The droplet has {_size(facts.disk_free_bytes)} free and keeps {_size(reserve)} in reserve: "
+            f"The droplet has {size(facts.disk_free_bytes)} free and keeps {size(reserve)} in reserve: "
             "free some space or lower the reserve.",
             code="disk_too_small",
         )
@@ -142,8 +142,8 @@ def check_disk(operation: Operation, facts: EnvironmentFacts, *, snapshot: bool)
     needed = int(facts.database.bytes * SNAPSHOT_FACTOR)
     if facts.database_free_bytes < needed:
         raise Refused(
-            f"The snapshot of {facts.database.name} needs {_size(needed)} in the cluster, "
-            f"{_size(facts.database_free_bytes)} are free: enlarge the cluster or drop old snapshots.",
+            f"The snapshot of {facts.database.name} needs {size(needed)} in the cluster, "
+            f"{size(facts.database_free_bytes)} are free: enlarge the cluster or drop old snapshots.",
             code="disk_too_small",
         )
 
@@ -202,5 +202,5 @@ def _listed(items: Sequence[str], most: int = 8) -> str:
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
 
 
-def _size(size_bytes: int) -> str:
+def size(size_bytes: int) -> str:
     return f"{size_bytes / (1 << 30):.1f} GB" if size_bytes >= 1 << 30 else f"{size_bytes / (1 << 20):.0f} MB"

@@ -6,7 +6,7 @@ step twice has one effect, because every verb of the ports is idempotent.
 
 from __future__ import annotations
 
-from . import data, environment, rollback, sets, traffic
+from . import backup, data, environment, rollback, sets, traffic
 from .context import Arguments, Context, Handler, Ports
 
 HANDLERS: dict[str, Handler] = {
@@ -57,6 +57,21 @@ HANDLERS: dict[str, Handler] = {
     "verify_update": data.verify_update,
     "record_manifest": data.record_manifest,
     "write_parameters": data.write_parameters,
+    "open_repository": backup.open_repository,
+    "make_workspace": backup.make_workspace,
+    "remove_workspace": backup.remove_workspace,
+    "collect_files": backup.collect_files,
+    "dump_database": backup.dump_database,
+    "describe_backup": backup.describe_backup,
+    "store_backup": backup.store_backup,
+    "check_repository": backup.check_repository,
+    "apply_retention": backup.apply_retention,
+    "fetch_backup": backup.fetch_backup,
+    "create_disposable": backup.create_disposable,
+    "drop_disposable": backup.drop_disposable,
+    "load_dump": backup.load_dump,
+    "prove_backup": backup.prove_backup,
+    "remove_one_off": backup.remove_one_off,
 }
 
 __all__ = ["HANDLERS", "Arguments", "Context", "Handler", "Ports"]

@@ -9,7 +9,7 @@ from typing import Any
 from ..clock import Clock
 from ..names import Names
 from ..plans.deploy import Droplet
-from ..ports import Database, Filestore, Proxy, Runtime
+from ..ports import Database, DatabaseDoor, Filestore, Proxy, Runtime, Vault, Workspace
 from ..protocol import Operation
 from ..secrets import PasswordStore
 
@@ -24,6 +24,9 @@ class Ports:
     proxy: Proxy
     database: Database
     filestore: Filestore
+    vault: Vault
+    workspace: Workspace
+    door: DatabaseDoor
 
 
 @dataclass(frozen=True, slots=True)

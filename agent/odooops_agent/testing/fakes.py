@@ -23,11 +23,20 @@ from ..facts import (
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
 from ..protocol import Loss
 from ..steps import Ports
+from .backups import FakeDoor, FakeVault, FakeWorkspace, ask_restored, run_one_off
 from .world import FakeContainer, FakeDatabase, World, database_of
 
 
 def fake_ports(world: World) -> Ports:
-    return Ports(FakeRuntime(world), FakeProxy(world), FakeCluster(world), FakeFilestore(world))
+    return Ports(
+        FakeRuntime(world),
+        FakeProxy(world),
+        FakeCluster(world),
+        FakeFilestore(world),
+        FakeVault(world),
+        FakeWorkspace(world),
+        FakeDoor(world),
+    )
 
 
 class FakeRuntime:
@@ -76,7 +85,7 @@ class FakeRuntime:
                 operation_id=int(one.spec.labels["odooops.operation"]),
             )
             for name, one in self._world.containers.items()
-            if one.spec.labels["odooops.environment"] == environment
+            if one.spec.labels.get("odooops.environment") == environment
         )
 
     def spec(self, name: str) -> ContainerSpec | None:
@@ -85,7 +94,7 @@ class FakeRuntime:
         return one.spec if one else None
 
     def create(self, spec: ContainerSpec) -> None:
-        self._world.call(f"runtime.create {spec.labels['odooops.role']}")
+        self._world.call(f"runtime.create {spec.labels.get('odooops.role', 'one-off')}")
         existing = self._world.containers.get(spec.name)
         if existing is None or existing.spec != spec:
             self._world.containers[spec.name] = FakeContainer(spec)
@@ -130,6 +139,10 @@ class FakeRuntime:
         if not one.running or self._world.waits(one):
             raise Permanent(f"{name} does not run.")
         spec = one.spec
+        if "odooops.beside" in spec.labels:
+            code = run_one_off(self._world, spec, on_line, cancelled)
+            del self._world.containers[spec.name]
+            return code
         database = self._world.databases[database_of(spec)]
         database.generation = "half"
         self._world.filestores[spec.labels["odooops.environment"], database.name] = "half"
@@ -172,6 +185,8 @@ class FakeRuntime:
             if self._world.images[one.digest].import_error:
                 on_line(f"{self._world.images[one.digest].import_error}")
             return 0
+        if "odooops.beside" in one.spec.labels:
+            return ask_restored(self._world, one, argv, on_line)
         if self._world.waits(one):
             on_line("/web/health does not answer.")
             return 1
@@ -403,6 +418,10 @@ class FakeCluster:
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         self._world.call("database.write_parameters")
         self._get(name).parameters |= parameters
+
+    def attachment_files(self, name: str) -> frozenset[str]:
+        self._world.call("database.attachment_files")
+        return frozenset({f"files of {self._get(name).generation}"})
 
     def version(self) -> str:
         return "15.18"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ..errors import AgentError
 from ..facts import ImageManifest, InstalledModule, KeptSet, OwnerTag, RecordedModule, Session
@@ -49,7 +50,7 @@ class FakeContainer:
 
     @property
     def role(self) -> str:
-        return self.spec.labels["odooops.role"]
+        return self.spec.labels.get("odooops.role", "one-off")
 
     @property
     def digest(self) -> str:
@@ -67,6 +68,16 @@ class Scenario:
     import_error: str | None = None
     never_healthy: bool = False
     never_warm: bool = False
+
+
+@dataclass
+class FakeRepository:
+    """An off-host repository; `trouble` is what each use of it meets."""
+
+    identity: str
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)  # id → files, and whose
+    recovery: str | None = None
+    trouble: AgentError | None = None
 
 
 @dataclass
@@ -90,6 +101,9 @@ class World:
     filestores: dict[tuple[str, str], str] = field(default_factory=dict)  # (environment, database) → generation
     file_snapshots: dict[tuple[str, int], str] = field(default_factory=dict)
     configs: dict[tuple[str, str], str] = field(default_factory=dict)
+    repositories: dict[str, FakeRepository] = field(default_factory=dict)  # by address
+    workspaces: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (environment, name) → files
+    doors: set[str] = field(default_factory=set)  # databases that a one-off can reach now
     free_bytes: int = 50 << 30
     database_free_bytes: int | None = None
     database_quota_bytes: int | None = None  # where it is given, what the databases leave of it is free
@@ -128,6 +142,8 @@ class World:
 
     def waits(self, one: FakeContainer) -> bool:
         """Tell whether the container stands before a closed gate."""
+        if "odooops.environment" not in one.spec.labels:
+            return False
         gates = [word.rpartition("/")[2] for word in one.spec.argv if "/standby-" in word]
         return any((one.spec.labels["odooops.environment"], gate) in self.configs for gate in gates)
 
@@ -187,6 +203,8 @@ class World:
 
 def database_of(spec: ContainerSpec) -> str:
     """Return the database that a container of this environment uses: `demo/prod` has demo_prod."""
+    if "odooops.environment" not in spec.labels:
+        return ""  # a one-off beside it
     return spec.labels["odooops.environment"].replace("/", "_").replace("-", "_")
 
 

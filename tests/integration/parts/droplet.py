@@ -48,7 +48,8 @@ class Droplet:
     def __init__(self, stack: Stack, cluster: Cluster, images: dict[str, str]) -> None:
         self.stack, self.cluster, self.images = stack, cluster, images
         self.port = free_port()
-        self.state = stack.folder / "state"
+        self.state, self.backups = stack.folder / "state", stack.folder / "backups"
+        self.backups.mkdir()
         self._tokens = itertools.count(11)
         self._start_caddy()
 
@@ -70,6 +71,22 @@ class Droplet:
         operation = self.stack.folder / "operation.json"
         operation.write_text(json.dumps(self._operation(environment, tag)))
         return self._agent(str(operation), kill)
+
+    def work(self, operation: dict[str, Any], kill: str = "") -> dict[str, Any]:
+        """Carry out an operation that `describe` made; returns how it ended."""
+        file = self.stack.folder / "operation.json"
+        file.write_text(json.dumps(operation))
+        agent = self._agent(str(file), kill)
+        output, _ = agent.communicate(timeout=AGENT_SECONDS)
+        if kill:
+            assert agent.returncode == -9, f"The agent did not die at {kill}:\n{self.log()}"
+            return {}
+        assert agent.returncode == 0, self.log()
+        return dict(json.loads(output.splitlines()[-1]))
+
+    def describe(self, environment: Environment, tag: str, kind: str, **more: Any) -> dict[str, Any]:
+        """Return an operation of a kind."""
+        return {**self._operation(environment, tag), "kind": kind, **more}
 
     def recover(self) -> dict[str, Any]:
         """Start the agent again, with nothing to do but what it finds."""
@@ -123,6 +140,7 @@ class Droplet:
             "ODOOOPS_STACK": self.stack.name,
             "ODOOOPS_STATE_DIR": str(self.state),
             "ODOOOPS_DATA_ROOT": str(self.stack.data_root),
+            "ODOOOPS_BACKUP_DIR": str(self.backups),
             "ODOOOPS_PG_DSN": self.cluster.agent_dsn,
             "ODOOOPS_PG_ODOO_HOST": bridge.get("Gateway") or "172.17.0.1",
             "ODOOOPS_CADDY_ADMIN": f"unix://{self.stack.folder}/run/admin.sock",

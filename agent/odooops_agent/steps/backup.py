@@ -1,0 +1,348 @@
+"""Steps of a backup and of its proof. None of them touches what visitors see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ..commands import dump
+from ..commands.containers import spec_from
+from ..errors import AgentError, Permanent
+from ..facts import DatabaseFacts
+from ..plans.backup import order
+from ..ports import ContainerSpec
+from ..protocol import Repository
+from .context import Arguments, Context
+
+MANIFEST_SCHEMA = 1
+MISSING_LISTED = 1000
+POLL_SECONDS = 0.5
+ASK_SECONDS = 15
+VERSION_MISMATCH = "server version mismatch"
+
+
+def open_repository(ctx: Context, args: Arguments) -> str | None:
+    """See that the repository opens before anything costs time or room."""
+    repository = _repository(ctx)
+    if not args["make"] and repository.identity is None:
+        ctx.say("The repository's identity is not known yet; taking the one that is there.")
+    identity = ctx.ports.vault.ensure(repository)
+    ctx.keep("repository_identity", identity)
+    ctx.keep("recovery_sealed", ctx.ports.vault.ensure_recovery(repository) if args["make"] else None)
+    return f"repository {identity[:8]}"
+
+
+def make_workspace(ctx: Context, args: Arguments) -> str | None:
+    ctx.keep("began_at", ctx.clock.now().isoformat())
+    ctx.ports.workspace.make(ctx.key, args["workspace"], args["uid"], args["gid"])
+    return None
+
+
+def remove_workspace(ctx: Context, args: Arguments) -> str | None:
+    ctx.ports.workspace.remove(ctx.key, args["workspace"])
+    return None
+
+
+def collect_files(ctx: Context, args: Arguments) -> str | None:
+    """Link the filestore's files; the second time those that came since."""
+    files = ctx.ports.workspace.collect_files(ctx.key, args["workspace"], args["database"])
+    ctx.keep("filestore", {"files": files.count, "bytes": files.bytes})
+    return f"{files.count} files"
+
+
+def dump_database(ctx: Context, args: Arguments) -> str | None:
+    """Run pg_dump in a one-off and take its file only when it ended well."""
+    facts = _require_facts(ctx, args["database"])
+    ctx.keep("described", _described(facts))
+    ctx.keep("taken_at", ctx.clock.now().isoformat())
+    _run(ctx, args, ctx.names.app_role, "pg_dump", code="dump_failed")
+    taken = ctx.ports.workspace.take_dump(ctx.key, args["workspace"])
+    ctx.keep("dump", {"bytes": taken.bytes, "sha256": taken.sha256})
+    return f"{taken.bytes / (1 << 20):.0f} MB"
+
+
+def describe_backup(ctx: Context, args: Arguments) -> str | None:
+    """Write down what the backup is of; refuse one that a deployment has cut in two."""
+    database, environment = ctx.names.database, ctx.operation.environment
+    now, before = _described(_require_facts(ctx, database)), ctx.result("described")
+    if now != before:
+        raise Permanent(
+            f"{ctx.key} was deployed to while it was dumped, so its files may be of another release: back it up again.",
+            code="dump_failed",
+        )
+    missing = ctx.ports.workspace.missing_files(
+        ctx.key, args["workspace"], ctx.ports.database.attachment_files(database)
+    )
+    if missing:
+        ctx.say(f"{len(missing)} attachments have no file in the environment itself, such as {missing[0]}.")
+    document = {
+        "schema": MANIFEST_SCHEMA,
+        "environment": {"key": ctx.key, "uuid": environment.uuid, "tier": environment.tier},
+        "release": {"tag": ctx.operation.release.tag, "image": ctx.operation.release.image},
+        "database": database,
+        "taken_at": ctx.result("taken_at"),
+        "dump": ctx.result("dump"),
+        "filestore": ctx.result("filestore"),
+        "missing_files": list(missing[:MISSING_LISTED]),
+        **before,
+    }
+    ctx.ports.workspace.write_manifest(ctx.key, args["workspace"], document)
+    return None
+
+
+def store_backup(ctx: Context, args: Arguments) -> str | None:
+    """Give all of it to restic, in one snapshot."""
+    folder = ctx.ports.workspace.folder(ctx.key, args["workspace"])
+    saved = ctx.ports.vault.save(
+        _repository(ctx),
+        folder,
+        ("database.dump", "filestore", "manifest.json"),
+        host=ctx.key,
+        tags=(f"environment={ctx.operation.environment.uuid}", f"operation={ctx.operation.id}"),
+        at=datetime.fromisoformat(str(ctx.result("taken_at"))),
+        on_line=ctx.line,
+        cancelled=ctx.cancelled,
+    )
+    ctx.keep("saved", {"snapshot": saved.snapshot, "files": saved.files, "added_bytes": saved.added_bytes})
+    return f"snapshot {saved.snapshot[:8]}, {saved.added_bytes / (1 << 20):.1f} MB new"
+
+
+def check_repository(ctx: Context, args: Arguments) -> str | None:
+    """Have restic look for damage; a backup in a damaged repository is none."""
+    ctx.ports.vault.check(_repository(ctx), ctx.line, ctx.cancelled)
+    return None
+
+
+def apply_retention(ctx: Context, args: Arguments) -> str | None:
+    """Let go what the policy keeps no longer; only ever after a backup that is whole."""
+    gone = ctx.ports.vault.forget(_repository(ctx), ctx.key, order(ctx.operation).retention, ctx.line)
+    ctx.keep("forgotten", list(gone))
+    return f"{len(gone)} old backups gone" if gone else None
+
+
+# -- the proof
+
+
+def fetch_backup(ctx: Context, args: Arguments) -> str | None:
+    """Restore the backup's files into the workspace and compare them with what it says of itself."""
+    asked, room = order(ctx.operation), args["workspace"]
+    folder = ctx.ports.workspace.folder(ctx.key, room)
+    ctx.ports.vault.restore(asked.repository, str(asked.snapshot), folder, ctx.line, ctx.cancelled)
+    manifest = ctx.ports.workspace.read_manifest(ctx.key, room)
+    _require_origin(ctx, manifest)
+    taken = ctx.ports.workspace.dump_facts(ctx.key, room)
+    if taken.sha256 != manifest["dump"]["sha256"]:
+        raise Permanent(
+            f"The dump in backup {asked.backup} is not the one that was written: the repository can't be trusted.",
+            code="repository_damaged",
+        )
+    files = ctx.ports.workspace.adopt_files(ctx.key, room)
+    ctx.keep("manifest", dict(manifest))
+    ctx.keep("wrong_files", list(files.wrong[:MISSING_LISTED]))
+    _require_room(ctx, taken.bytes)
+    return f"{taken.bytes / (1 << 20):.0f} MB and {files.count} files"
+
+
+def _require_origin(ctx: Context, manifest: Any) -> None:
+    """Refuse a backup of another environment than the operation speaks of."""
+    asked = order(ctx.operation)
+    key = asked.source.environment if asked.source else ctx.key
+    if manifest["environment"]["key"] != key:
+        raise Permanent(
+            f"Backup {asked.backup} says it is of {manifest['environment']['key']}, not of {key}: it is left alone.",
+            code="restore_refused",
+        )
+
+
+def _require_room(ctx: Context, dump_bytes: int) -> None:
+    free = ctx.ports.database.free_bytes()
+    if free is not None and free < dump_bytes:
+        raise Permanent(
+            f"The cluster has {free / (1 << 20):.0f} MB free, the restored database needs {dump_bytes / (1 << 20):.0f} "
+            "MB at least: enlarge it, or drop old snapshots.",
+            code="disk_too_small",
+        )
+
+
+def create_disposable(ctx: Context, args: Arguments) -> str | None:
+    """Make the database that the dump goes into; what a test that died left is dropped first."""
+    drop_disposable(ctx, args)
+    names = ctx.names
+    app, upgrade = (ctx.passwords.get(role) for role in (names.app_role, names.upgrade_role))
+    ctx.ports.database.ensure_roles(names.app_role, app.reveal(), names.upgrade_role, upgrade.reveal())
+    ctx.ports.database.create(args["database"], args["owner"])
+    ctx.ports.database.write_tag(args["database"], ctx.operation.environment.uuid, names.token)
+    return None
+
+
+def drop_disposable(ctx: Context, args: Arguments) -> str | None:
+    """Drop it, but never a database that bears another environment's mark."""
+    identity = ctx.ports.database.identity(args["database"])
+    if identity and identity.tag and identity.tag.environment_uuid != ctx.operation.environment.uuid:
+        raise Permanent(f"{args['database']} is another environment's: leave it alone.", code="identity_mismatch")
+    ctx.ports.database.drop(args["database"])
+    return None
+
+
+def load_dump(ctx: Context, args: Arguments) -> str | None:
+    """Run pg_restore in a one-off that reaches this one database."""
+    ctx.ports.workspace.give_dump(ctx.key, args["workspace"])
+    _run(ctx, args, ctx.names.app_role, "pg_restore", code="restore_failed")
+    ctx.ports.workspace.drop_dump(ctx.key, args["workspace"])
+    return None
+
+
+def prove_backup(ctx: Context, args: Arguments) -> str | None:
+    """Boot Odoo on what was restored, ask for pages, compare modules, identity and files."""
+    manifest, checks = ctx.result("manifest"), list[dict[str, Any]]()
+
+    fatal = list[str]()
+
+    def judge(name: str, problem: str | None, detail: str = "", *, vital: bool = True) -> None:
+        checks.append({"name": name, "ok": problem is None, "detail": problem or detail})
+        ctx.say(f"{name}: {problem or detail or 'ok'}")
+        if problem and vital:
+            fatal.append(f"{name}: {problem}")
+
+    facts = _require_facts(ctx, args["database"])
+    judge("identity", None if facts.uuid == manifest["database_uuid"] else f"the database says it is {facts.uuid}")
+    versions = manifest["module_versions"]
+    judge("modules", _modules_problem(facts, versions), f"{len(versions)} installed")
+    judge("attachments", _attachments_problem(ctx, args), f"{manifest['filestore']['files']} files")
+    # The repository's own checksums hold, or restic would not have restored it: so it was cut short where it came from.
+    judge("file contents", _contents_problem(ctx), "each file is what its name says", vital=False)
+    judge("Odoo boots", _boot_problem(ctx, args), "/web/health and /web/login answer")
+    began = datetime.fromisoformat(str(ctx.result("began_at")))
+    ctx.keep("recovery_seconds", round((ctx.clock.now() - began).total_seconds(), 1))
+    ctx.keep("checks", checks)
+    if fatal:
+        raise Permanent(
+            f"The backup can't be relied on: {'; '.join(fatal)}. Back up again and test that.",
+            code="restore_test_failed",
+        )
+    return f"recovered in {ctx.result('recovery_seconds'):.0f} s"
+
+
+def _modules_problem(facts: DatabaseFacts, expected: dict[str, str]) -> str | None:
+    found = _versions(facts)
+    differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    return f"{', '.join(differing[:5])} differ from what was backed up" if differing else None
+
+
+def _attachments_problem(ctx: Context, args: Arguments) -> str | None:
+    wanted = ctx.ports.database.attachment_files(args["database"])
+    missing = set(ctx.ports.workspace.missing_files(ctx.key, args["workspace"], wanted))
+    known = ctx.result("manifest")["missing_files"]
+    lost = sorted(missing - set(known)) if len(known) < MISSING_LISTED else []
+    return f"{len(lost)} attachments have no file, such as {lost[0]}" if lost else None
+
+
+def _contents_problem(ctx: Context) -> str | None:
+    wrong = ctx.result("wrong_files")
+    return f"the content of {len(wrong)} files is not what their names say, such as {wrong[0]}" if wrong else None
+
+
+def _boot_problem(ctx: Context, args: Arguments) -> str | None:
+    spec = spec_from(args["spec"])
+    role, database = ctx.names.app_role, args["database"]
+    text = dump.test_config(database, role, ctx.passwords.get(role).reveal(), tuple(args["addons_paths"]))
+    ctx.ports.workspace.write(ctx.key, args["workspace"], dump.TEST_CONFIG, text)
+    ctx.ports.workspace.offer_files(ctx.key, args["workspace"], database)
+    ctx.ports.runtime.remove(spec.name)
+    with ctx.ports.door.open(_io(ctx, args), database):
+        ctx.ports.runtime.create(spec)
+        ctx.ports.runtime.start(spec.name)
+        try:
+            return _wait_for_pages(ctx, spec.name, args)
+        except AgentError as error:
+            return f"it does not ({error.message})"
+        finally:
+            ctx.ports.runtime.stop(spec.name, 5)
+            ctx.ports.runtime.remove(spec.name)
+
+
+def _wait_for_pages(ctx: Context, container: str, args: Arguments) -> str | None:
+    argv = dump.answers(args["host"], args["database"])
+    deadline = ctx.clock.monotonic() + args["start_seconds"]
+    while True:
+        said: list[str] = []
+        if ctx.ports.runtime.execute(container, argv, ASK_SECONDS, said.append) == 0:
+            return None
+        if ctx.clock.monotonic() >= deadline or ctx.cancelled():
+            return said[-1] if said else f"no answer within {args['start_seconds']} s"
+        ctx.clock.sleep(POLL_SECONDS)
+
+
+# -- shared
+
+
+def remove_one_off(ctx: Context, args: Arguments) -> str | None:
+    ctx.ports.runtime.stop(args["spec"]["name"], 5)
+    ctx.ports.runtime.remove(args["spec"]["name"])
+    return None
+
+
+def _run(ctx: Context, args: Arguments, role: str, program: str, code: str) -> None:
+    """Run a one-off on one database to its end. Raises Permanent(code) unless it ended with 0."""
+    spec = spec_from(args["spec"])
+    room, password = args["workspace"], ctx.passwords.get(role).reveal()
+    ctx.ports.workspace.write(ctx.key, room, dump.PASSWORDS, dump.pgpass(role, password))
+    ctx.ports.runtime.remove(spec.name)
+    said: list[str] = []
+
+    def take(line: str) -> None:
+        said.append(line)
+        ctx.line(line)
+
+    with ctx.ports.door.open(_io(ctx, args), args["database"]):
+        ctx.ports.runtime.create(spec)
+        ended = ctx.ports.runtime.run(spec.name, _starter(ctx, spec), args["timeout_seconds"], take, ctx.cancelled)
+    if ended != 0:
+        raise Permanent(_why(program, ended, said), code=code)
+
+
+def _starter(ctx: Context, spec: ContainerSpec) -> Any:
+    return lambda: ctx.ports.runtime.start(spec.name)
+
+
+def _why(program: str, ended: int, said: list[str]) -> str:
+    if any(VERSION_MISMATCH in line for line in said):
+        return (
+            f"The image's {program} is older than the PostgreSQL server: build the release on a base image with a "
+            "PostgreSQL client of the server's version."
+        )
+    if any("No space left" in line for line in said):
+        return f"{program} ran out of room: free some on the droplet."
+    last = next((line for line in reversed(said) if line.strip()), "no word")
+    return f"{program} ended with code {ended}: {last}"
+
+
+def _io(ctx: Context, args: Arguments) -> Any:
+    return ctx.ports.workspace.folder(ctx.key, args["workspace"]) / "io"
+
+
+def _repository(ctx: Context) -> Repository:
+    return order(ctx.operation).repository
+
+
+def _require_facts(ctx: Context, database: str) -> DatabaseFacts:
+    facts = ctx.ports.database.facts(database)
+    if facts is None:
+        raise Permanent(f"The database {database} is gone.", code="no_database")
+    return facts
+
+
+def _described(facts: DatabaseFacts) -> dict[str, Any]:
+    return {
+        "database_uuid": facts.uuid,
+        "digest": facts.recorded_digest,
+        "module_versions": _versions(facts),
+    }
+
+
+def _versions(facts: DatabaseFacts) -> dict[str, str]:
+    return {
+        name: module.version
+        for name, module in sorted(facts.modules.items())
+        if module.state == "installed" and module.version
+    }

@@ -1,0 +1,453 @@
+"""Off-host backups: restic as a child process that dies with the agent.
+
+A repository's password reaches restic through an anonymous file in memory and its storage's login through the child's
+environment: neither is ever an argument, a file on disk or a line of a log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import selectors
+import socket
+import subprocess
+import threading
+import time
+from base64 import b64decode
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_urlsafe
+from urllib.parse import urlsplit
+
+from nacl.exceptions import CryptoError
+from nacl.public import PublicKey
+
+from .commands import restic as build
+from .commands.restic import Progress, Trouble
+from .errors import AgentError, Cancelled, Permanent, Refused, Retryable
+from .facts import Saved
+from .ports import Cancelled as IsCancelled
+from .ports import OnLine
+from .protocol import BadMessage, Repository, RepositoryAccess, Retention, decode
+from .sealing import seal
+from .secrets import Redactor, Secret, write_private
+
+COMMAND_SECONDS = 6 * 3600.0
+SHORT_SECONDS = 300.0
+PROBE_SECONDS = 5.0
+ASK_SECONDS = 0.2
+TAIL_LINES = 30
+KEPT_BYTES_MAX = 64 << 20
+TELL_SECONDS = 2.0
+HOSTS_FILE = "restic-hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A repository and what opens it."""
+
+    url: str
+    password: Secret
+    login: Mapping[str, str]
+
+
+class _Troubled(Exception):
+    """restic ended with an error."""
+
+    def __init__(self, trouble: Trouble, lines: Sequence[str]) -> None:
+        super().__init__(trouble)
+        self.trouble, self.lines = trouble, tuple(lines)
+
+
+class ResticVault:
+    """The vault port on restic."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        backup_root: Path,
+        unseal: Callable[[str], Secret],
+        redactor: Redactor,
+        program: str = "restic",
+    ) -> None:
+        self._state = state_dir
+        self._root = str(backup_root)
+        self._unseal = unseal
+        self._redactor = redactor
+        self._program = program
+        # One command at a time on a repository: pruning locks it against everybody.
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    # -- the port
+
+    def ensure(self, repository: Repository) -> str:
+        """Have the repository; make one only where none was ever known. Returns its identity."""
+        opened = self._open(repository)
+        try:
+            found = build.identity(self._ask(opened, build.config()))
+        except _Troubled as error:
+            if error.trouble != "absent":
+                raise _explained(error, repository.url) from error
+            if repository.identity:
+                raise Permanent(
+                    f"The repository at {repository.url} is gone: mount its disk or correct the address, and make no "
+                    "new one in its place.",
+                    code="repository_unreachable",
+                ) from error
+            self._make(opened, repository.url)
+            found = build.identity(self._told(opened, build.config(), repository.url))
+        if repository.identity and repository.identity != found:
+            raise Permanent(
+                f"At {repository.url} is another repository ({found[:8]}… instead of {repository.identity[:8]}…): "
+                "mount the right disk or correct the address.",
+                code="repository_unreachable",
+            )
+        return found
+
+    def ensure_recovery(self, repository: Repository) -> str | None:
+        """Have a second password that only the offline recovery key opens; returns it, sealed."""
+        if repository.recovery_public_key is None:
+            return None
+        key = _recovery_key(repository.recovery_public_key)
+        mark = hashlib.sha256(bytes(key)).hexdigest()[:16]
+        opened = self._open(repository)
+        known = build.recovery_keys(self._told(opened, build.list_keys(), repository.url))
+        for each in known:
+            sign, _, sealed = each.partition(":")
+            if sign == mark:
+                return sealed
+        password = Secret(token_urlsafe(32))
+        self._redactor.learn(password)
+        sealed = seal(password, key)
+        with _in_memory(password) as path:
+            command = build.add_key(path, f"{build.RECOVERY_PREFIX}{mark}:{sealed}")
+            self._told(opened, command, repository.url, files=(path,))
+        return sealed
+
+    def save(
+        self,
+        repository: Repository,
+        folder: Path,
+        paths: Sequence[str],
+        host: str,
+        tags: Sequence[str],
+        at: datetime,
+        on_line: OnLine,
+        cancelled: IsCancelled,
+    ) -> Saved:
+        """Back up what is in a folder, and tell how far it is."""
+        opened, found = self._open(repository), list[Saved]()
+        take = _Teller(on_line, found.append)
+        command = build.backup(host, tags, paths, at)
+        self._told(opened, command, repository.url, folder=folder, on_line=take, cancelled=cancelled)
+        if not found:
+            raise Permanent("restic ended without a word about the backup: see its log above.", code="backup_failed")
+        listed = self._told(opened, build.snapshots(host), repository.url)
+        return Saved(build.full_id(listed, found[0].snapshot), found[0].files, found[0].added_bytes)
+
+    def check(self, repository: Repository, on_line: OnLine, cancelled: IsCancelled, *, all_data: bool = False) -> None:
+        """Have restic prove that the repository is whole. Raises Permanent("repository_damaged")."""
+        command = build.check_all() if all_data else build.check()
+        opened = self._open(repository)
+        try:
+            self._run(opened, command, on_line=on_line, cancelled=cancelled)
+        except _Troubled as error:
+            if error.trouble == "other":  # whatever `check` objects to is damage
+                error = _Troubled("damaged", error.lines)
+            raise _explained(error, repository.url) from error
+
+    def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
+        """Remove one environment's backups that the policy no longer keeps; returns their ids."""
+        opened = self._open(repository)
+        before = build.snapshot_ids(self._told(opened, build.snapshots(host), repository.url))
+        self._told(opened, build.forget(host, retention), repository.url)
+        kept = build.snapshot_ids(self._told(opened, build.snapshots(host), repository.url))
+        gone = tuple(one for one in before if one not in kept)
+        if gone:
+            self._told(opened, build.prune(), repository.url, on_line=on_line)
+        return gone
+
+    def restore(
+        self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: IsCancelled
+    ) -> None:
+        """Write a backup's files below a folder."""
+        command = build.restore(snapshot, str(target))
+        self._told(self._open(repository), command, repository.url, on_line=on_line, cancelled=cancelled)
+
+    def version(self) -> str:
+        """Return restic's version."""
+        try:
+            done = subprocess.run([self._program, "version"], capture_output=True, text=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Permanent(_missing(error), code="no_restic") from error
+        return done.stdout.split()[1]
+
+    # -- opening
+
+    def _open(self, repository: Repository) -> _Opened:
+        url = build.require_url(repository.url, self._root)
+        try:
+            access = decode(self._unseal(repository.sealed).reveal(), RepositoryAccess)
+        except (CryptoError, BadMessage, ValueError) as error:
+            raise Refused(
+                "What opens the repository is not sealed for this agent, which may have been enrolled anew: enter the "
+                "repository's password again in the console.",
+                code="repository_wrong_password",
+            ) from error
+        password = Secret(access.password)
+        secret = (access.environment.get(name) for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
+        for each in (access.password, *filter(None, secret)):
+            self._redactor.learn(Secret(each))
+        if url.startswith("s3:"):
+            _probe(url)
+        return _Opened(url, password, build.require_login(access.environment))
+
+    def _make(self, opened: _Opened, url: str) -> None:
+        if not url.startswith("s3:") and not Path(self._root).is_dir():
+            raise Permanent(
+                f"There is no folder {self._root} for backups here: make it, or set ODOOOPS_BACKUP_DIR.",
+                code="repository_unreachable",
+            )
+        self._told(opened, build.init(), url)
+
+    # -- running
+
+    def _ask(self, opened: _Opened, command: Sequence[str]) -> str:
+        return self._run(opened, command, seconds=SHORT_SECONDS)
+
+    def _told(
+        self,
+        opened: _Opened,
+        command: Sequence[str],
+        url: str,
+        *,
+        folder: Path | None = None,
+        on_line: OnLine = lambda line: None,
+        cancelled: IsCancelled = lambda: False,
+        files: Sequence[str] = (),
+    ) -> str:
+        """Run a command; once more when only a dead process of this agent's had the repository locked."""
+        try:
+            return self._run(opened, command, folder=folder, on_line=on_line, cancelled=cancelled, files=files)
+        except _Troubled as error:
+            if error.trouble != "locked" or not self._removed_own_lock(opened):
+                raise _explained(error, url) from error
+        try:
+            return self._run(opened, command, folder=folder, on_line=on_line, cancelled=cancelled, files=files)
+        except _Troubled as error:
+            raise _explained(error, url) from error
+
+    def _removed_own_lock(self, opened: _Opened) -> bool:
+        """Remove locks if all of them are this agent's and so old that no living process can be behind them."""
+        try:
+            numbers = self._ask(opened, build.list_locks()).split()
+            locks = [build.lock(self._ask(opened, build.read_lock(number))) for number in numbers]
+            now, hosts = datetime.now(UTC), self._hosts()
+            if not all(build.is_ours(one, hosts, now) for one in locks):
+                return False
+            self._ask(opened, build.unlock())
+        except _Troubled:
+            return False
+        return True
+
+    def _hosts(self) -> set[str]:
+        """Return the host names this agent has had: a container gets another one each time it is made."""
+        path = self._state / HOSTS_FILE
+        known = set(path.read_text("utf-8").split()) if path.exists() else set()
+        if socket.gethostname() not in known:
+            known |= {socket.gethostname()}
+            write_private(path, "\n".join(sorted(known)))
+        return known
+
+    def _run(
+        self,
+        opened: _Opened,
+        command: Sequence[str],
+        *,
+        folder: Path | None = None,
+        on_line: OnLine = lambda line: None,
+        cancelled: IsCancelled = lambda: False,
+        files: Sequence[str] = (),
+        seconds: float = COMMAND_SECONDS,
+    ) -> str:
+        self._hosts()
+        with self._locks[opened.url], _in_memory(opened.password) as password:
+            cache = str(self._state / "restic")
+            argv = ["setpriv", "--pdeathsig", "KILL", self._program, "--cache-dir", cache, *command]
+            keep = tuple(int(path.rpartition("/")[2]) for path in (password, *files))
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    cwd=folder or "/",
+                    env={**_environment(opened, password), "HOME": str(self._state)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    pass_fds=keep,
+                )
+            except OSError as error:
+                raise Permanent(_missing(error), code="no_restic") from error
+            with process:
+                try:
+                    return _follow(process, opened.url, on_line, cancelled, seconds)
+                finally:
+                    process.kill()
+
+
+def _environment(opened: _Opened, password: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "TZ": "UTC",
+        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108
+        "GOGC": "25",  # a small droplet rather waits than swaps
+        "RESTIC_PROGRESS_FPS": "1",
+        "RESTIC_REPOSITORY": opened.url,
+        "RESTIC_PASSWORD_FILE": password,
+        **opened.login,
+    }
+
+
+@contextmanager
+def _in_memory(secret: Secret) -> Iterator[str]:
+    """Yield the path of a file that no disk holds and only a child process can open."""
+    descriptor = os.memfd_create("odooops")
+    try:
+        os.write(descriptor, secret.reveal().encode())
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _follow(process: subprocess.Popen[bytes], url: str, on_line: OnLine, cancelled: IsCancelled, seconds: float) -> str:
+    """Read both outputs to the end; return the standard one. Raises Cancelled, _Troubled, or Permanent."""
+    assert process.stdout
+    assert process.stderr
+    out, errors = _Reading(on_line), _Reading(on_line)
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, out)
+        selector.register(process.stderr, selectors.EVENT_READ, errors)
+        while selector.get_map():
+            if cancelled():
+                raise Cancelled("The operation was called off while restic ran; it has been stopped.")
+            if time.monotonic() >= deadline:
+                raise Permanent(f"restic did not end within {seconds:.0f} s.", code="timed_out")
+            for key, _ in selector.select(ASK_SECONDS):
+                chunk = os.read(key.fd, 1 << 16)
+                reading: _Reading = key.data
+                reading.feed(chunk)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+    if process.wait() == 0:
+        return out.text()
+    lines = (*errors.lines(), *out.lines())
+    raise _Troubled(build.trouble("\n".join(lines), url), lines[-TAIL_LINES:])
+
+
+class _Reading:
+    """One of a process's outputs."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self._kept = bytearray()
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        if len(self._kept) < KEPT_BYTES_MAX:
+            self._kept += chunk
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            self._on_line(line.decode("utf-8", "replace"))
+
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace")
+
+    def lines(self) -> list[str]:
+        return [line for line in self.text().splitlines() if build.read_line(line) is None and line.strip()]
+
+
+class _Teller:
+    """Tells a backup's progress every now and then, and catches its summary."""
+
+    def __init__(self, on_line: OnLine, on_saved: Callable[[Saved], None]) -> None:
+        self._on_line, self._on_saved = on_line, on_saved
+        self._told = 0.0
+
+    def __call__(self, text: str) -> None:
+        message = build.read_line(text)
+        if message is None:
+            if text.strip():
+                self._on_line(text)
+            return
+        if saved := build.saved(message):
+            self._on_saved(saved)
+        self._tell(build.progress(message))
+
+    def _tell(self, progress: Progress | None) -> None:
+        if progress and progress.bytes_total and time.monotonic() - self._told >= TELL_SECONDS:
+            self._told = time.monotonic()
+            self._on_line(str(progress))
+
+
+def _probe(url: str) -> None:
+    """See that the storage answers: restic itself would try for a quarter of an hour."""
+    parts = urlsplit(url.removeprefix("s3:"))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((str(parts.hostname), port), PROBE_SECONDS).close()
+    except OSError as error:
+        raise Retryable(
+            f"The storage at {parts.hostname}:{port} does not answer ({error}): see that it is up.",
+            code="repository_unreachable",
+        ) from error
+
+
+def _recovery_key(text: str) -> PublicKey:
+    try:
+        return PublicKey(b64decode(text, validate=True))
+    except (ValueError, CryptoError, TypeError) as error:
+        raise Refused("The recovery key is none: make a new one in the console.", code="bad_recovery_key") from error
+
+
+def _missing(error: BaseException) -> str:
+    return f"restic can't be run ({error}): install Debian's package restic (apt-get install restic)."
+
+
+def _explained(error: _Troubled, url: str) -> AgentError:
+    """Return the agent's error: the state of the repository and what to do about it."""
+    said = next((line for line in error.lines if "Fatal" in line), error.lines[-1] if error.lines else "no word")
+    if error.trouble == "locked":
+        return Retryable(
+            f"The repository at {url} is locked by another process ({said}): wait until it ends, or run "
+            "`restic unlock` once you know that none does.",
+            code="repository_locked",
+            log_tail=error.lines,
+        )
+    if error.trouble == "unreachable":
+        return Retryable(
+            f"The repository at {url} can't be reached ({said}): see its address, its login and its disk.",
+            code="repository_unreachable",
+            log_tail=error.lines,
+        )
+    code, sentence = _PERMANENT[error.trouble]
+    return Permanent(sentence.format(url=url, said=said), code=code, log_tail=error.lines)
+
+
+_PERMANENT: Mapping[Trouble, tuple[str, str]] = {
+    "wrong_password": (
+        "repository_wrong_password",
+        "The password does not open the repository at {url}: enter the right one in the console.",
+    ),
+    "damaged": (
+        "repository_damaged",
+        "The repository at {url} is damaged ({said}): trust none of its backups until `restic check` is content, "
+        "and back up to another one meanwhile.",
+    ),
+    "absent": ("repository_unreachable", "There is no repository at {url} ({said}): see its address."),
+    "disk_full": ("disk_full", "No room is left for the backup ({said}): free some, or shorten the retention."),
+    "other": ("backup_failed", "restic failed: {said}"),
+}
