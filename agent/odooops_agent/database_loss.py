@@ -32,8 +32,8 @@ class Table:
 def read_loss(cursor: Cursor, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
     """Return what came and changed since; see the port."""
     now: datetime = one(cursor, build.NOW)
-    cursor.execute(build.limit_statements(table_seconds))
     tables = sorted(_tables(cursor), key=lambda table: rank(table.model))
+    cursor.execute(build.limit_statements(table_seconds))
     deadline = time.monotonic() + seconds
     found = []
     for table in tables:
@@ -59,11 +59,16 @@ def _tables(cursor: Cursor) -> list[Table]:
 
 def _count(cursor: Cursor, table: Table, since: datetime, *, hurried: bool) -> LossCount:
     """Count a table; without its changes when that takes too long, as no index leads to them."""
-    arguments = {"since": _naive(since)}
+    arguments: dict[str, object] = {"since": _naive(since)}
     if not hurried:
         with suppress(pg.QueryCanceled):
             return _shown(table, row(cursor, build.count(table.name, table.columns), arguments))
+    arguments["last"] = _last_before(cursor, table, since)
     return _shown(table, row(cursor, build.count_created(table.name, table.columns), arguments))
+
+
+def _last_before(cursor: Cursor, table: Table, since: datetime) -> int:
+    return int(one(cursor, build.last_before(table.name), {"since": _naive(since)}) or 0)
 
 
 def _shown(table: Table, counted: Any) -> LossCount:
@@ -77,10 +82,10 @@ def _newest(cursor: Cursor, tables: list[Table], since: datetime, most: int) -> 
         room = min(NEWEST_PER_MODEL, most - len(found))
         if room <= 0:
             break
-        statement = build.newest(table.name, table.columns)
+        arguments = {"since": _naive(since), "last": _last_before(cursor, table, since), "most": room}
         found += [
             LostRecord(model=table.model, id=number, name=name, at=at.replace(tzinfo=UTC))
-            for number, name, at in rows(cursor, statement, {"since": _naive(since), "most": room})
+            for number, name, at in rows(cursor, build.newest(table.name, table.columns), arguments)
         ]
     return tuple(found)
 

@@ -259,7 +259,8 @@ def _set_aside(filestore: int, database: str, target: int) -> None:
 def _give_up(filestore: int, database: str, target: int) -> None:
     """Make the present filestore a snapshot; where nothing was ever stored, an empty one."""
     if _there(filestore, database):
-        os.rename(database, COMPLETE, src_dir_fd=filestore, dst_dir_fd=target)
+        with _directory(filestore, database):  # and no symlink that a container put in its place
+            os.rename(database, COMPLETE, src_dir_fd=filestore, dst_dir_fd=target)
     else:
         with _made(target, COMPLETE, 0o750, _owner(filestore)):
             os.fsync(target)

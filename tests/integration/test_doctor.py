@@ -80,9 +80,7 @@ def firewall(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Firewa
 
 
 @pytest.fixture
-def settings(
-    running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path, firewall: Firewall
-) -> Settings:
+def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path, firewall: Firewall) -> Settings:
     key_file = tmp_path / "agent.key"
     key_file.write_text(KEY)
     dsn_file = tmp_path / "pg_dsn"

@@ -61,8 +61,13 @@ def test_console_is_not_served_under_a_name_that_nobody_gave(live: Stack) -> Non
 
 
 def test_websocket_goes_to_the_process_that_speaks_it(live: Stack) -> None:
-    headers = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Origin: {live.console_url}",
-               "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw=="]
+    headers = [
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Origin: {live.console_url}",
+        "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
+    ]
     asked = ["curl", "--silent", "--include", "--no-buffer", "--max-time", "5", f"{live.console_url}/websocket"]
     argv = asked + [word for header in headers for word in ("--header", header)]
     answer = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -81,12 +86,24 @@ def test_customers_postgresql_has_one_address_everywhere(live: Stack, name: str,
     else:
         label = f"--label=odooops.stack={name}"
         engine.docker("network", "create", label, name)
-        program = ("import json, os, psycopg2; cursor = psycopg2.connect(os.environ['DSN']).cursor(); "
-                   "cursor.execute(os.environ['QUERY']); print(json.dumps(cursor.fetchone()))")
-        found = json.loads(engine.docker(
-            "run", "--rm", label, f"--network={name}", f"--env=DSN={live.customers_dsn}", f"--env=QUERY={query}",
-            "--entrypoint=python3", base_images.ODOO, "-c", program,
-        ))
+        program = (
+            "import json, os, psycopg2; cursor = psycopg2.connect(os.environ['DSN']).cursor(); "
+            "cursor.execute(os.environ['QUERY']); print(json.dumps(cursor.fetchone()))"
+        )
+        found = json.loads(
+            engine.docker(
+                "run",
+                "--rm",
+                label,
+                f"--network={name}",
+                f"--env=DSN={live.customers_dsn}",
+                f"--env=QUERY={query}",
+                "--entrypoint=python3",
+                base_images.ODOO,
+                "-c",
+                program,
+            )
+        )
     assert found == [False, True, True]
 
 

@@ -54,23 +54,31 @@ def count(table: str, columns: Collection[str]) -> Composable:
     """).format(posted=_posted(table, columns), table=Identifier(table), only=_only(table))
 
 
+def last_before(table: str) -> Composable:
+    """Find the newest record of before, by the primary key from its end: what came later was numbered later."""
+    return SQL("SELECT id FROM public.{} WHERE create_date <= %(since)s ORDER BY id DESC LIMIT 1").format(
+        Identifier(table)
+    )
+
+
 def count_created(table: str, columns: Collection[str]) -> Composable:
-    """Count created and posted alone, by the primary key from its end: what is newest was numbered last."""
+    """Count created and posted alone, among the records after the last one of before.
+
+    Its number is given as a value: of a sub-select's the planner would not know that few are greater.
+    """
     return SQL("""
         SELECT count(*) FILTER (WHERE create_date > %(since)s),
                NULL,
                count(*) FILTER (WHERE create_date > %(since)s AND {posted})
-        FROM public.{table}
-        WHERE id > coalesce((SELECT id FROM public.{table} WHERE create_date <= %(since)s ORDER BY id DESC LIMIT 1), 0)
-              AND {only}
+        FROM public.{table} WHERE id > %(last)s AND {only}
     """).format(posted=_posted(table, columns), table=Identifier(table), only=_only(table))
 
 
 def newest(table: str, columns: Collection[str]) -> Composable:
-    """Show the newest records that came since, by the primary key from its end."""
+    """Show the newest records that came since, among those after the last one of before."""
     return SQL("""
         SELECT id, left({name}, {length}), create_date FROM public.{table}
-        WHERE create_date > %(since)s AND {only} ORDER BY id DESC LIMIT %(most)s
+        WHERE id > %(last)s AND create_date > %(since)s AND {only} ORDER BY id DESC LIMIT %(most)s
     """).format(name=_name(columns), length=SQL(str(NAME_LENGTH_MAX)), table=Identifier(table), only=_only(table))
 
 

@@ -79,17 +79,43 @@ def main(operation_file: str = "", point: str = "") -> None:
         last = given["id"]
         if given["kind"] == "deploy":
             given["plan_hash"] = plan(shop, given)
+        if given["kind"] == "rollback":
+            approve_way_back(shop, given)
         shop.take_on(convert(given, Operation))
     print(outcome(journal, last))
 
 
 def plan(shop: Workshop, given: dict[str, Any]) -> str:
     """Make the plan and approve it."""
+    result = look(shop, given)
+    assert result.get("plan_hash"), result
+    return str(result["plan_hash"])
+
+
+def look(shop: Workshop, given: dict[str, Any]) -> dict[str, Any]:
+    """Carry out the plan operation that goes before another; return its result."""
     number = given["id"] + 1_000_000
     shop.take_on(convert({**given, "id": number, "kind": "plan"}, Operation))
-    finish = json.loads(outcome(shop.journal, number))
-    assert (finish["result"] or {}).get("plan_hash"), finish
-    return str(finish["result"]["plan_hash"])
+    return dict(json.loads(outcome(shop.journal, number))["result"] or {})
+
+
+def approve_way_back(shop: Workshop, given: dict[str, Any]) -> None:
+    """Preview a rollback and approve it: with its loss as the ceiling, unless another one is given."""
+    rollback = given["rollback"]
+    result = look(shop, {**given, "rollback": {**rollback, "mode": None, "ceiling": None}})
+    (Path(os.environ["ODOOOPS_STATE_DIR"]) / "preview.json").write_text(json.dumps(result))
+    (way,) = [one for one in result["modes"] if one["mode"] == rollback["mode"]]
+    assert way["possible"], way
+    given["plan_hash"] = way["plan_hash"]
+    if way["loss"] and "ceiling" not in rollback:
+        rollback["ceiling"] = {
+            "minutes": way["loss"]["minutes"] + 30,
+            "counts": {
+                one["model"]: {"created": one["created"] + 1, "changed": one["changed"]}
+                for one in way["loss"]["counts"]
+            },
+            "posted": {one["model"]: one["posted"] for one in way["loss"]["counts"]},
+        }
 
 
 def outcome(journal: Journal, number: int) -> str:

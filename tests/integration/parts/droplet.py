@@ -51,6 +51,7 @@ class Droplet:
         self.state, self.backups = stack.folder / "state", stack.folder / "backups"
         self.backups.mkdir()
         self._tokens = itertools.count(11)
+        self.sets: dict[str, dict[str, Any]] = {}  # the newest restore set of each image, by digest
         self._start_caddy()
 
     @property
@@ -59,18 +60,43 @@ class Droplet:
 
     def deploy(self, environment: Environment, tag: str, kill: str = "") -> dict[str, Any]:
         """Deploy a release; `kill` names the point at which the agent dies. Returns how it ended."""
-        agent = self.start(environment, tag, kill)
+        return self._ended(self.start(environment, tag, kill), kill)
+
+    def go_back(self, environment: Environment, tag: str, mode: str, kill: str = "", **rollback: Any) -> dict[str, Any]:
+        """Preview a rollback, approve what it showed and carry it out, as `deploy` does a release."""
+        operation = self._operation(environment, tag)
+        target = self.sets.get(operation["release"]["digest"])
+        given = {"request": 7, "mode": mode, "restore_set": target, **rollback}
+        return self._ended(self._begin({**operation, "kind": "rollback", "rollback": given}, kill), kill)
+
+    def preview(self) -> dict[str, Any]:
+        """Return what the last rollback showed before it was approved."""
+        return dict(json.loads((self.state / "preview.json").read_text()))
+
+    def start(self, environment: Environment, tag: str, kill: str = "") -> subprocess.Popen[str]:
+        return self._begin(self._operation(environment, tag), kill)
+
+    def _begin(self, operation: dict[str, Any], kill: str = "") -> subprocess.Popen[str]:
+        path = self.stack.folder / "operation.json"
+        path.write_text(json.dumps(operation))
+        return self._agent(str(path), kill)
+
+    def _ended(self, agent: subprocess.Popen[str], kill: str = "") -> dict[str, Any]:
         output, _ = agent.communicate(timeout=AGENT_SECONDS)
         if kill:
             assert agent.returncode == -9, f"The agent did not die at {kill}:\n{self.log()}"
             return {}
         assert agent.returncode == 0, self.log()
-        return dict(json.loads(output.splitlines()[-1]))
+        ended = dict(json.loads(output.splitlines()[-1]))
+        self._remember_set((ended.get("result") or {}).get("restore_set"))
+        return ended
 
-    def start(self, environment: Environment, tag: str, kill: str = "") -> subprocess.Popen[str]:
-        operation = self.stack.folder / "operation.json"
-        operation.write_text(json.dumps(self._operation(environment, tag)))
-        return self._agent(str(operation), kill)
+    def _remember_set(self, made: dict[str, Any] | None) -> None:
+        if made:
+            number = int(made["database_snapshot"].rpartition("__s")[2])
+            named = ("config_hash", "database_snapshot", "filestore_snapshot", "taken_at", "module_versions")
+            digest = made["from_digest"]
+            self.sets[digest] = {"token": number, "digest": digest, **{name: made[name] for name in named}}
 
     def work(self, operation: dict[str, Any], kill: str = "") -> dict[str, Any]:
         """Carry out an operation that `describe` made; returns how it ended."""
@@ -90,10 +116,7 @@ class Droplet:
 
     def recover(self) -> dict[str, Any]:
         """Start the agent again, with nothing to do but what it finds."""
-        agent = self._agent()
-        output, _ = agent.communicate(timeout=AGENT_SECONDS)
-        assert agent.returncode == 0, self.log()
-        return dict(json.loads(output.splitlines()[-1]))
+        return self._ended(self._agent())
 
     def log(self) -> str:
         return (self.stack.folder / "agent.log").read_text()[-6000:]

@@ -113,6 +113,112 @@ def test_a_restore_that_was_left_after_its_first_rename_is_ended(store: LocalFil
     assert files(live) == {"ab/abc"}
 
 
+WAS, IS = {"ab/abc"}, {"ab/abc", "ef/new"}
+
+
+def two_states(store: LocalFilestore, home: Path) -> Path:
+    """Make the snapshot 5 of a filestore that has one file more by now."""
+    live = fill(home, "ab/abc")
+    store.snapshot(KEY, DATABASE, 5)
+    fill(home, "ef/new")
+    return live
+
+
+def snapshots(home: Path) -> dict[str, set[str]]:
+    return {path.name: files(path / "filestore") for path in (home / "snapshots").iterdir()}
+
+
+def test_the_present_and_a_snapshot_change_places_and_change_back(store: LocalFilestore, home: Path) -> None:
+    live = two_states(store, home)
+    for _ in range(2):
+        store.exchange(KEY, DATABASE, wanted=5, given_up=9)
+        assert (files(live), snapshots(home)) == (WAS, {"9": IS})
+    assert store.has_snapshot(KEY, 9)
+    assert not store.has_snapshot(KEY, 5)
+    for _ in range(2):
+        store.exchange(KEY, DATABASE, wanted=9, given_up=5)
+        assert (files(live), snapshots(home)) == (IS, {"5": WAS})
+
+
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("onward", [True, False], ids=["onward", "back"])
+@pytest.mark.parametrize("strayed", [False, True])
+def test_an_exchange_that_was_cut_off_anywhere_is_ended_or_taken_back(
+    store: LocalFilestore, home: Path, monkeypatch: pytest.MonkeyPatch, onward: bool, strayed: bool
+) -> None:
+    live = two_states(store, home)
+    cut, reached = 0, True
+    while reached:
+        cut += 1
+        reached = cut_off(store, monkeypatch, cut)
+        if strayed and reached and not live.exists():
+            fill(home, "made/anew")  # by a container that was started in between
+        if onward:
+            store.exchange(KEY, DATABASE, wanted=5, given_up=9)
+            assert (files(live), snapshots(home)) == (WAS, {"9": IS}), cut
+        if store.has_snapshot(KEY, 9):
+            store.exchange(KEY, DATABASE, wanted=9, given_up=5)
+        store.drop_snapshot(KEY, 9)
+        assert (files(live), snapshots(home)) == (IS, {"5": WAS}), cut
+    assert cut > 4
+
+
+def cut_off(store: LocalFilestore, monkeypatch: pytest.MonkeyPatch, cut: int) -> bool:
+    """Exchange, stopping before the `cut`-th change of the disk; tells whether it came to that."""
+    changes = 0
+
+    def counted(name: str) -> None:
+        act = getattr(os, name)
+
+        def stop_or_act(*args: object, **options: object) -> object:
+            nonlocal changes
+            changes += 1
+            if changes == cut:
+                raise Stopped
+            return act(*args, **options)
+
+        patch.setattr(os, name, stop_or_act)
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "mkdir", "rmdir", "unlink"):
+            counted(name)
+        try:
+            store.exchange(KEY, DATABASE, wanted=5, given_up=9)
+        except Stopped:
+            return True
+    return False
+
+
+def test_a_snapshot_that_is_not_whole_is_not_exchanged(store: LocalFilestore, home: Path) -> None:
+    live = fill(home, "ab/abc")
+    (home / "snapshots" / "5" / "filestore.part").mkdir(parents=True)
+    for wanted in (5, 6):
+        with pytest.raises(Permanent, match="not whole") as caught:
+            store.exchange(KEY, DATABASE, wanted=wanted, given_up=9)
+        assert caught.value.code == "set_gone"
+        assert not store.has_snapshot(KEY, wanted)
+    assert files(live) == {"ab/abc"}
+    assert not (home / "snapshots" / "9").exists()
+
+
+def test_an_environment_that_never_stored_a_file_changes_places_too(store: LocalFilestore, home: Path) -> None:
+    store.snapshot(KEY, DATABASE, 5)
+    store.exchange(KEY, DATABASE, wanted=5, given_up=9)
+    assert store.has_snapshot(KEY, 9)
+    assert (home / "filestore" / DATABASE).is_dir()
+
+
+def test_a_symlink_in_the_filestores_place_is_not_given_up_as_a_snapshot(store: LocalFilestore, home: Path) -> None:
+    store.snapshot(KEY, DATABASE, 5)
+    (home / "filestore" / DATABASE).symlink_to("/etc")
+    with pytest.raises(Refused, match="symlink"):
+        store.exchange(KEY, DATABASE, wanted=5, given_up=9)
+    assert store.has_snapshot(KEY, 5)
+
+
 def test_an_environment_without_files_can_be_snapshotted_and_dropped(store: LocalFilestore, home: Path) -> None:
     store.snapshot(KEY, DATABASE, 5)
     store.restore(KEY, DATABASE, 5)

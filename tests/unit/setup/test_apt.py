@@ -11,7 +11,8 @@ not a target
 
 def test_sources_are_read_once_each():
     assert [(source.suite, source.component) for source in apt.parse_targets(TARGETS)] == [
-        ("bookworm", "main"), ("bookworm-security", "main"),
+        ("bookworm", "main"),
+        ("bookworm-security", "main"),
     ]
 
 

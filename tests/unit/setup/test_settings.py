@@ -9,9 +9,15 @@ import yaml
 from scripts.setup import paths, settings
 
 FACTS = settings.Facts(
-    stack="odooops-3f2a", ports={"http": 8081, "https": 8443, "registry": 5001, "customers_db": 15433},
-    bind_address="127.0.0.1", bridge_address="172.17.0.1", postgres_image="postgres:15", state="/srv/x/.run",
-    data_root="/srv/x/.run/droplet", customers_db_password="p-_w", disk_bytes=64 << 30,
+    stack="odooops-3f2a",
+    ports={"http": 8081, "https": 8443, "registry": 5001, "customers_db": 15433},
+    bind_address="127.0.0.1",
+    bridge_address="172.17.0.1",
+    postgres_image="postgres:15",
+    state="/srv/x/.run",
+    data_root="/srv/x/.run/droplet",
+    customers_db_password="p-_w",
+    disk_bytes=64 << 30,
 )
 CADDY = (paths.ROOT / "docker/caddy/caddy.json").read_text()
 FILES = [paths.ROOT / "docker" / name for name in ("compose.yaml", "compose.demo.yaml")]
