@@ -1,0 +1,1 @@
+"""The golden path for OCA's addons: submodule, link, allowlist entry; added, updated, audited and removed as one."""
