@@ -64,7 +64,7 @@ def test_documentation_is_low(workshop):
         ('compute="_compute_label"', 'compute="_compute_label", store=True', "field-stored", "high"),
         ("    def confirm", '    _most = models.Constraint("CHECK (x > 0)")\n    def confirm', "constraint", "high"),
         ("    def confirm", '    _sql_constraints = [("a", "CHECK (1)", "no")]\n    def confirm', "constraint", "high"),
-        ("    def confirm", '    @api.constrains("total")\n    def confirm', "constraint", "high"),
+        ("    def confirm", '    @api.constrains("total")\n    def confirm', "python-constraint", "medium"),
         ('_name = "workshop.order"', '_name = "workshop.other"', "model-gone", "high"),
         ('_name = "workshop.order"', '_name = "workshop.order"\n    _table = "orders"', "model-changed", "high"),
         ("return True", 'self.env.cr.execute("DELETE FROM x")', "raw-sql", "high"),

@@ -65,7 +65,6 @@ def codes(gate) -> dict[str, object]:
         ("models/more.py", MODEL.replace('_name = "workshop.order"', '_name = "workshop.more"')),
         ("models/order.py", MODEL.replace("    def confirm", "    _total_check = models.Constraint('CHECK (total > 0)')"
                                           "\n\n    def confirm")),
-        ("models/order.py", MODEL.replace("    def confirm", "    @api.constrains('total')\n    def confirm")),
     ],
 )  # fmt: skip
 def test_change_that_needs_a_version(workshop, path, text):
@@ -85,6 +84,7 @@ def test_change_that_needs_a_version(workshop, path, text):
         ("demo/demo.xml", "<odoo><!-- --></odoo>"), ("models/order.py", MODEL.replace("return True", "return False")),
         ("models/order.py", MODEL.replace("fields.Float()", "fields.Float(string='Sum', help='All of it')")),
         ("controllers/main.py", "x = 1\n"),
+        ("models/order.py", MODEL.replace("    def confirm", "    @api.constrains('total')\n    def confirm")),
     ],
 )  # fmt: skip
 def test_change_that_needs_none(workshop, path, text):

@@ -102,7 +102,8 @@ def _reasons(module: Module, changes: Changes) -> Iterator[tuple[str, str]]:
         elif relative == MANIFEST:
             yield from _manifest_reasons(module, changes, change)
     for fact in schema.of_models(module, changes):
-        yield fact.file, fact.text
+        if fact.kind != "python_constraint":  # code alone: the database hears nothing of it
+            yield fact.file, fact.text
 
 
 def _manifest_reasons(module: Module, changes: Changes, change: Change) -> Iterator[tuple[str, str]]:

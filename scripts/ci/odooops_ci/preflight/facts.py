@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..addons import ALLOWLIST, MANIFEST, OCA_REPOS, OCA_SELECTED
@@ -114,11 +114,21 @@ def _compare(name: str, before: tuple[Model, str] | None, after: tuple[Model, st
             if old.attributes.get(key) != new.attributes.get(key):
                 yield fact("model_changed", f"{key} of {name} changes", new.line)
     yield from _compare_fields(name, old, new, fact)
-    for key in sorted(old.constraints.keys() | new.constraints.keys()):
-        was, now = old.constraints.get(key), new.constraints.get(key)
+    for key, now, kind in _differing(old.constraints, new.constraints, "constraint"):
+        yield fact(kind, f"constraint {key} of {name} is {kind.partition('_')[2]}", now)
+    for key, now, kind in _differing(old.python_constraints, new.python_constraints, "python_constraint"):
+        yield fact("python_constraint", f"check {key} of {name} is {kind.rpartition('_')[2]}", now)
+
+
+def _differing(
+    old: Mapping[str, tuple[str, int]], new: Mapping[str, tuple[str, int]], kind: str
+) -> Iterator[tuple[str, int, str]]:
+    """Yield (name, line, kind of fact) of what is not as it was."""
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
         if (was and was[0]) != (now and now[0]):
-            kind = "constraint_added" if not was else "constraint_removed" if not now else "constraint_changed"
-            yield fact(kind, f"constraint {key} of {name} is {kind.partition('_')[2]}", (now or was or ("", 1))[1])
+            end = "added" if not was else "removed" if not now else "changed"
+            yield key, (now or was or ("", 1))[1], f"{kind}_{end}"
 
 
 def _compare_fields(name: str, old: Model, new: Model, fact: Callable[..., Fact]) -> Iterator[Fact]:

@@ -119,12 +119,14 @@ class Model:
     attributes: dict[str, str] = field(default_factory=dict)
     fields: dict[str, Field] = field(default_factory=dict)
     constraints: dict[str, tuple[str, int]] = field(default_factory=dict)
+    python_constraints: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def merge(self, other: Model) -> None:
         self.defines |= other.defines
         self.attributes |= other.attributes
         self.fields |= other.fields
         self.constraints |= other.constraints
+        self.python_constraints |= other.python_constraints
 
 
 @dataclass
@@ -221,7 +223,7 @@ def _read_constrains(model: Model, node: ast.ClassDef) -> None:
             for decorator in item.decorator_list
             if isinstance(decorator, ast.Call)
         ):
-            model.constraints[item.name] = (ast.unparse(item), item.lineno)
+            model.python_constraints[item.name] = (ast.unparse(item), item.lineno)
 
 
 def _read_call(node: ast.Call, source: Source) -> None:

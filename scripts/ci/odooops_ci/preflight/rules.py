@@ -30,6 +30,7 @@ FACTS = frozenset(
         "field_recomputed",
         "constraint_added",
         "constraint_changed",
+        "python_constraint",
         "constraint_removed",
         "raw_sql",
         "open_route",
