@@ -77,6 +77,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     limits: Limits
     database_connections_max: int
     mail: Mail | None = None
+    bucket: str | None = None  # storage buckets, comma-separated
 
 
 class Release(Struct, frozen=True, kw_only=True):

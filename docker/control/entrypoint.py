@@ -3,13 +3,15 @@
 
 Runs as root only to read the secrets and write `odoo.conf`; all of Odoo runs as the user `odoo`.
 Settings, from the environment: ODOOOPS_DB_HOST, ODOOOPS_DB_PORT, ODOOOPS_DB_USER, ODOOOPS_DB_NAME,
-ODOOOPS_DB_PASSWORD_FILE, ODOOOPS_ADMIN_PASSWORD_FILE, ODOOOPS_PUBLIC_URL, ODOOOPS_CONTROL_WORKERS.
+ODOOOPS_DB_PASSWORD_FILE, ODOOOPS_ADMIN_PASSWORD_FILE, ODOOOPS_PUBLIC_URL, ODOOOPS_CONTROL_WORKERS,
+ODOOOPS_GITHUB_MOUNT (the folder of GitHub's secrets, see the addon's secret_files.py).
 """
 
 import hashlib
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ import psycopg2
 ADDON = "odooops_control"
 ADDONS = Path("/opt/odooops/addons")
 CONF = Path("/run/odooops/odoo.conf")
+GITHUB = Path("/run/odooops/github")
 DATA = Path("/var/lib/odoo")
 BUILD_KEY = "odooops.control_build"
 DATABASE_WAIT_SECONDS = 120
@@ -32,6 +35,7 @@ def main():
     database, password = SETTINGS.get("ODOOOPS_DB_NAME", ADDON), read_secret("ODOOOPS_DB_PASSWORD_FILE")
     admin_password = read_secret("ODOOOPS_ADMIN_PASSWORD_FILE")
     write_conf(conf_text(database, password))
+    hand_over_github_secrets()
     become_odoo()
     wait_for_database(database, password)
     with closing(connect(database, password)) as connection:
@@ -84,6 +88,20 @@ def write_conf(text):
     user = pwd.getpwnam("odoo")
     for path in (CONF, DATA):
         os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def hand_over_github_secrets():
+    """Copy GitHub's secrets, where there are any, to where Odoo's user and nobody else may read them."""
+    user, source = pwd.getpwnam("odoo"), Path(SETTINGS.get("ODOOOPS_GITHUB_MOUNT") or "/nowhere")
+    shutil.rmtree(GITHUB, ignore_errors=True)
+    GITHUB.mkdir(mode=0o700, parents=True)
+    for path in sorted(source.iterdir()) if source.is_dir() else ():
+        if path.is_file():
+            with open(os.open(GITHUB / path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
+                file.write(path.read_bytes())
+            os.chown(GITHUB / path.name, user.pw_uid, user.pw_gid)
+    os.chown(GITHUB, user.pw_uid, user.pw_gid)
+    os.environ["ODOOOPS_GITHUB_DIR"] = str(GITHUB)
 
 
 def become_odoo():

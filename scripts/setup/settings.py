@@ -49,6 +49,7 @@ def variables(facts):
         "ODOOOPS_BACKUP_DIR": f"{facts.state}/backups",
         "ODOOOPS_AGENT_KEY_FILE": f"{facts.state}/secrets/agent.key",
         "ODOOOPS_SECRETS": f"{facts.state}/secrets",
+        "ODOOOPS_GITHUB_SECRETS": f"{facts.state}/secrets/github",
         "ODOOOPS_TLS": "off",  # names under .localhost get no certificates
         "ODOOOPS_DOCKER_CONFIG": f"{facts.state}/docker-config",
         "ODOOOPS_POSTGRES_IMAGE": facts.postgres_image,

@@ -13,3 +13,4 @@ DELETE FROM res_users_apikeys
          FROM res_groups_users_rel rel
          JOIN ir_model_data data ON data.model = 'res.groups' AND data.res_id = rel.gid
         WHERE data.module = 'odooops_control' AND data.name IN ('group_ci', 'group_agent'));
+UPDATE odooops_event SET state = 'ignored' WHERE state = 'received';

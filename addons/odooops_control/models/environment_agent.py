@@ -82,6 +82,7 @@ class OdooopsEnvironment(models.Model):
             "limits": self._limits_payload(),
             "database_connections_max": self.database_connections_max,
             "mail": self._mail_payload(),
+            "bucket": self.bucket or None,
         }
 
     def _domains_payload(self):

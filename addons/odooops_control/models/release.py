@@ -48,7 +48,7 @@ class OdooopsRelease(models.Model):
     author_id = fields.Many2one("res.users", readonly=True, help="Who wrote the commit, when that is a user here.")
     registered_by_id = fields.Many2one("res.users", readonly=True)
     risk_tier = fields.Selection(
-        [("unknown", "Unknown"), ("low", "Low"), ("medium", "Medium"), ("high", "High")],
+        [("unknown", "Unknown"), ("low", "Low"), ("medium", "Medium"), ("high", "High"), ("critical", "Critical")],
         default="unknown",
         required=True,
         readonly=True,

@@ -18,6 +18,8 @@ PROJECT_MODELS = (
     "odooops.operation.log",
     "odooops.restore.set",
     "odooops.event",
+    "odooops.check.run",
+    "odooops.oidc.trust",
     "odooops.agent",
 )
 LEDGER = (
@@ -30,6 +32,8 @@ LEDGER = (
     "odooops.operation.log",
     "odooops.restore.set",
     "odooops.event",
+    "odooops.check.run",
+    "odooops.oidc.use",
     "odooops.audit.event",
     "odooops.agent.key",
 )
@@ -39,6 +43,7 @@ CONFIGURATION = (
     "odooops.environment",
     "odooops.environment.domain",
     "odooops.approval.policy",
+    "odooops.oidc.trust",
     "odooops.agent",
 )
 
@@ -76,6 +81,10 @@ class TestAccess(OdooopsCase):
         common = {"operation_id": operation.id, "token": operation.token, "seq": 1}
         cls.env["odooops.operation.step"].create({**common, "name": "pull_image", "state": "succeeded"})
         cls.env["odooops.operation.log"].create({**common, "text": "a line"})
+        cls.env["odooops.check.run"].create(
+            {"project_id": environment.project_id.id, "commit_sha": SHA_B, "name": "lint"}
+        )
+        cls.env["odooops.oidc.trust"].create({"project_id": environment.project_id.id})
         cls.env["odooops.restore.set"].create({"deployment_id": deployment.id, "operation_id": operation.id})
         cls.env["odooops.approval"].create(
             {

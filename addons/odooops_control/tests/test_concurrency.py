@@ -1,9 +1,11 @@
 import threading
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import psycopg2
 
 from odoo import api, fields
+from odoo.addons.base.models.ir_cron import IrCron
 from odoo.modules.registry import Registry
 from odoo.service.model import retrying
 from odoo.sql_db import db_connect
@@ -45,7 +47,7 @@ class TestConcurrency(BaseCase):
         with self._env() as env:
             user_id = env["odooops.agent"].browse(self.agent_id).user_id.id
             for query in (
-                "DELETE FROM odooops_event WHERE project_id = %(project)s",
+                "DELETE FROM odooops_event WHERE project_id = %(project)s OR delivery_id = 'race-of-a-thousand'",
                 "UPDATE odooops_environment SET running_deployment_id = NULL WHERE project_id = %(project)s",
                 "DELETE FROM odooops_operation WHERE agent_id = %(agent)s",
                 "DELETE FROM odooops_deployment WHERE project_id = %(project)s",
@@ -163,6 +165,26 @@ class TestConcurrency(BaseCase):
         self.assertEqual(sorted(result["new"] for result in results), [False, True])
         with self._env() as env:
             self.assertEqual(len(env["odooops.environment"].browse(self.stage_id).deployment_ids), 1)
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_a_thousand_deliveries_of_one_id_have_one_effect(self):
+        """In groups of 20, as many as a busy server has connections; each as GitHub's door takes it in."""
+        payload = {"ref": "refs/heads/main", "before": SHA, "after": SHA, "repository": {"id": 1, "full_name": "a/b"}}
+        total = []
+
+        def take_in(env):
+            new = env["odooops.event"]._take_in("race-of-a-thousand", "push", "", payload)
+            env.cr.commit()
+            return new
+
+        with patch.object(IrCron, "_notifydb"):
+            for _group in range(50):
+                total += self._at_once(take_in, 20)
+        self.assertEqual(
+            (total.count(True), total.count(False)), (1, 999), [one for one in total if one not in (True, False)]
+        )
+        with self._env() as env:
+            self.assertEqual(env["odooops.event"].search_count([("delivery_id", "=", "race-of-a-thousand")]), 1)
 
     @mute_logger("odoo.sql_db", "odoo.service.model")
     def test_audit_chain_does_not_fork(self):

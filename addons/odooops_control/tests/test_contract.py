@@ -129,6 +129,7 @@ class TestContract(OdooopsHttpCase):
                 "url": "http://prod.localhost:8080",
                 "mail_host": "smtp.example.com",
                 "mail_from_filter": "example.com",
+                "bucket": "prod-files",
             }
         )
         self.env["odooops.environment.domain"].create(

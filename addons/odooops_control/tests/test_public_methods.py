@@ -12,6 +12,7 @@ ALLOWED = {
     "odooops.approval.wizard": {"action_approve", "action_reject"},
     "odooops.audit.event": {"verify"},
     "odooops.ci.access": {"action_create_key"},
+    "odooops.check.run": {"report"},
     "odooops.deploy.wizard": {"action_request"},
     "odooops.deployment": {
         "action_approve",
@@ -31,6 +32,7 @@ ALLOWED = {
         "action_open_url",
         "status",
     },
+    "odooops.event": {"action_replay"},
     "odooops.project": {"action_open_environments", "action_open_releases"},
     "odooops.release": {"register"},
 }
@@ -65,6 +67,11 @@ class TestPublicMethods(TransactionCase):
     def test_methods_for_ci_take_named_arguments(self):
         for model, method, arguments in (
             ("odooops.release", "register", ["project", "ref", "commit_sha", "image", "manifest", "checks"]),
+            (
+                "odooops.check.run",
+                "report",
+                ["project", "commit_sha", "name", "status", "summary", "details"],
+            ),
             ("odooops.deployment", "request", ["environment", "ref", "commit_sha", "force"]),
             ("odooops.deployment", "status", ["id"]),
             ("odooops.environment", "status", ["environment"]),

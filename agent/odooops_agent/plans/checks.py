@@ -12,6 +12,8 @@ from .modules import ModulePlan
 
 # A copy is as large as its source; the rest is for what the update itself writes.
 SNAPSHOT_FACTOR = 1.2
+# The control plane and the workflows have the same rule; here it holds whoever asked.
+BUCKET_PREFIX = {"staging": "staging-", "production": "prod-"}
 
 
 def check_names(operation: Operation) -> None:
@@ -47,6 +49,20 @@ def check_neighbours(operation: Operation, databases: Mapping[str, str]) -> None
             raise Refused(
                 f"The database {database} is {key}'s: give {environment.key} one of its own.", code="bad_name"
             )
+
+
+def check_bucket(operation: Operation) -> None:
+    """Refuse an environment that would write into the storage of another tier."""
+    environment = operation.environment
+    prefix = BUCKET_PREFIX.get(environment.tier, "")
+    named = [name for part in (environment.bucket or "").split(",") if (name := part.strip())]
+    wrong = [name for name in named if not name.startswith(prefix)]
+    if wrong:
+        raise Refused(
+            f"{environment.key} is a {environment.tier} environment and may not write to {_listed(wrong)}: "
+            f"name buckets there that begin with {prefix}.",
+            code="wrong_bucket",
+        )
 
 
 def check_lease(operation: Operation, facts: EnvironmentFacts) -> None:

@@ -29,6 +29,7 @@ def plan_deploy(operation: Operation, facts: EnvironmentFacts, droplet: Droplet,
     :raises LeaseLost: something in the environment carries a newer token (only with `execute`).
     """
     checks.check_names(operation)
+    checks.check_bucket(operation)
     if execute:
         checks.check_lease(operation, facts)
     checks.check_identity(operation, facts)

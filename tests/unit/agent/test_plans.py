@@ -10,6 +10,7 @@ from odooops_agent.protocol import plain
 from odooops_agent.testing.droplet import ENVIRONMENT, ENVIRONMENT_UUID, UUID
 
 CASES = {path.stem: json.loads(path.read_text("utf-8")) for path in (Path(__file__).parent / "cases").glob("*.json")}
+BUCKETS = json.loads((Path(__file__).parents[2] / "contract/fixtures/bucket_names.json").read_text("utf-8"))
 RUNNING = "sha256:" + "1" * 64
 NEW = "sha256:" + "2" * 64
 
@@ -100,6 +101,19 @@ def test_a_plan_warns_once_of_a_cluster_that_nobody_knows_the_size_of():
     given = merged(plan_file(CASES["custom_addon_changed_with_bump"]), {"facts": {"database_free_bytes": None}})
     (warning,) = read_plan_file(json.dumps(given)).facts.warnings
     assert "ODOOOPS_PG_QUOTA_BYTES" in warning
+
+
+@pytest.mark.parametrize("bucket", BUCKETS, ids=lambda case: f"{case['tier']} {case['buckets']}")
+def test_buckets_as_the_guard_and_the_console_judge_them(bucket):
+    environment = {"tier": bucket["tier"], "bucket": bucket["buckets"]}
+    given = merged(plan_file(CASES["custom_addon_changed_with_bump"]), {"operation": {"environment": environment}})
+    if not bucket["refused"]:
+        assert read_plan_file(json.dumps(given)).steps
+        return
+    with pytest.raises(AgentError) as refused:
+        read_plan_file(json.dumps(given))
+    assert refused.value.code == "wrong_bucket"
+    assert all(name in str(refused.value) for name in bucket["refused"])
 
 
 def test_the_same_facts_give_the_same_plan():

@@ -1,7 +1,11 @@
+import json
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from core import names
+
+BUCKETS = json.loads((Path(__file__).parents[2] / "contract/fixtures/bucket_names.json").read_text())
 
 HOSTILE = (
     "v1.0.0; rm -rf /",
@@ -119,6 +123,11 @@ def test_builds_are_named_by_branch_time_and_commit():
 )
 def test_buckets(tier, buckets, refused):
     assert bool(names.bucket_refusal(tier, buckets)) is refused
+
+
+@pytest.mark.parametrize("case", BUCKETS, ids=lambda case: f"{case['tier']} {case['buckets']}")
+def test_buckets_as_the_guard_and_the_agent_judge_them(case):
+    assert bool(names.bucket_refusal(case["tier"], case["buckets"])) is bool(case["refused"])
 
 
 def test_what_is_shown_is_one_short_printable_line():

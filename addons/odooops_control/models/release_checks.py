@@ -1,0 +1,73 @@
+from odoo import api, fields, models
+
+from ..core import checks
+
+
+class OdooopsRelease(models.Model):
+    _inherit = "odooops.release"
+
+    check_ids = fields.One2many("odooops.check.run", "release_id", string="Check results", readonly=True)
+    check_state = fields.Selection(
+        [("none", "No checks"), ("running", "Running"), ("passed", "Passed"), ("failed", "Failed")],
+        compute="_compute_check_state",
+        string="Preflight",
+    )
+
+    @api.depends("check_ids.status")
+    def _compute_check_state(self):
+        for release in self:
+            statuses = set(release.check_ids.mapped("status"))
+            if statuses & {"failure", "cancelled", "timed_out"}:
+                release.check_state = "failed"
+            elif statuses & {"queued", "in_progress"}:
+                release.check_state = "running"
+            else:
+                release.check_state = "passed" if statuses else "none"
+
+    def _received(self, ref, is_new):
+        """Take in, with a new release, what was reported for its commit before."""
+        if is_new:
+            Check = self.env["odooops.check.run"]
+            Check._record(self.project_id, self.commit_sha, checks.parse_all(self.checks))
+            of_commit = [("project_id", "=", self.project_id.id), ("commit_sha", "=", self.commit_sha)]
+            known = Check.sudo().search([*of_commit, ("release_id", "=", False)])
+            known.release_id = self
+            self._take_in_checks(known)
+        return super()._received(ref, is_new)
+
+    @api.model
+    def _wanted(self, project, ref, commit_sha, image, manifest, given):
+        """Refuse checks that are malformed before anything is recorded."""
+        checks.parse_all(given)
+        return super()._wanted(project, ref, commit_sha, image, manifest, given)
+
+    def _take_in_checks(self, records):
+        """Raise the risk tier to what checks found; it is never lowered."""
+        for release in self:
+            self._raise_risk(records._risk())
+            for check in records.filtered(lambda one: one.status in ("failure", "timed_out")):
+                release.message_post(
+                    body=self.env._("%(name)s did not pass. %(summary)s", name=check.name, summary=check.summary or "")
+                )
+
+    def _raise_risk(self, tier):
+        for release in self:
+            raised = checks.higher(release.risk_tier, tier)
+            if raised != release.risk_tier:
+                before, release.risk_tier = release.risk_tier, raised
+                self.env["odooops.audit.event"]._record(release, "release.risk_raised", before=before, after=raised)
+
+
+class OdooopsDeployment(models.Model):
+    _inherit = "odooops.deployment"
+
+    risk_tier = fields.Selection(related="release_id.risk_tier", string="Risk")
+    check_state = fields.Selection(related="release_id.check_state", string="Preflight")
+    check_ids = fields.One2many(related="release_id.check_ids", string="Checks")
+
+    def _promotion_refusal(self):
+        """Keep from production what did not pass its checks."""
+        refusal = super()._promotion_refusal()
+        if refusal or self.tier != "production":
+            return refusal
+        return checks.refusal(self.tag, [(check.name, check.status) for check in self.release_id.check_ids])

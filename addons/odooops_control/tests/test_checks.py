@@ -1,0 +1,120 @@
+from odoo.exceptions import AccessError, MissingError, UserError
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .common import SHA_A, SHA_B, OdooopsCase, OdooopsHttpCase
+
+RISK_HIGH = {"tier": "high"}
+
+
+@tagged("post_install", "-at_install")
+class TestChecks(OdooopsCase):
+    """What preflight found, on the release it is about."""
+
+    def _report(self, name="lint", status="success", user=None, **values):
+        values = {"project": "demo", "commit_sha": SHA_A, "summary": "3 addons", **values}
+        return self.env["odooops.check.run"].with_user(user or self.ci).report(name=name, status=status, **values)
+
+    def _release(self):
+        return self.env["odooops.release"].search([("commit_sha", "=", SHA_A)])
+
+    def test_reported_before_and_after_the_release(self):
+        self.assertIsNone(self._report("risk", details=RISK_HIGH)["risk_tier"])
+        answer = self._register()
+        self.assertEqual(answer["risk_tier"], "high")
+        after = self._report("lint")
+        self.assertEqual(after["risk_tier"], "high")
+        release = self._release()
+        self.assertEqual(set(release.check_ids.mapped("name")), {"risk", "lint"})
+        self.assertEqual(release.deployment_ids.check_ids, release.check_ids)
+        self.assertEqual(release.check_state, "passed")
+
+    def test_later_result_takes_the_place_of_the_first(self):
+        first, second = self._report(status="failure"), self._report(status="success")
+        self.assertEqual(first["id"], second["id"])
+        self.assertEqual(self.env["odooops.check.run"].search_count([("commit_sha", "=", SHA_A)]), 1)
+
+    def test_risk_is_raised_and_never_lowered(self):
+        self._register()
+        for tier, wanted in (("medium", "medium"), ("low", "medium"), ("critical", "critical"), ("high", "critical")):
+            self.assertEqual(self._report("risk", details={"tier": tier})["risk_tier"], wanted)
+        self.env.cr.precommit.run()
+        audit = self.env["odooops.audit.event"].search([("action", "=", "release.risk_raised")])
+        self.assertEqual([one.details["after"] for one in audit.sorted("id")], ["medium", "critical"])
+        self.assertEqual(self._report("lint", details={"tier": "critical"}, commit_sha=SHA_B)["risk_tier"], None)
+
+    def test_checks_that_come_with_the_registration(self):
+        answer = self._register(
+            checks=[
+                {"check": "risk", "status": "passed", "summary": "1 rule", "facts": {"tier": "medium"}, "findings": []},
+                {"check": "lint", "status": "failed", "summary": "1 error", "findings": [{"message": "<b>x</b>"}]},
+            ]
+        )
+        release = self._release()
+        self.assertEqual((answer["risk_tier"], release.check_state), ("medium", "failed"))
+        lint = release.check_ids.filtered(lambda one: one.name == "lint")
+        self.assertIn("&lt;b&gt;x", lint.details_html)
+        self.assertIn("lint did not pass", "".join(map(str, release.message_ids.mapped("body"))))
+
+    def test_malformed(self):
+        for values in ({"status": "green"}, {"name": "a\n"}, {"commit_sha": "abc"}, {"details": []}):
+            with self.subTest(values=values), self.assertRaises(UserError):
+                self._report(**values)
+        with self.assertRaises(UserError):
+            self._register(checks=["lint"])
+        self.assertFalse(self.env["odooops.check.run"].search([("project_id", "=", self.project.id)]))
+        self.assertFalse(self.project.release_ids)
+
+    def test_who_may_report(self):
+        for user in (self.viewer, self.developer, self.internal, self.portal, self.outsider, self.administrator):
+            with self.subTest(user=user.login), self.assertRaises(UserError) as refused:
+                self._report(user=user)
+            self.assertIn(type(refused.exception), (AccessError, MissingError))
+        self._report(user=self.manager)
+        for user in (self.outsider, self.internal, self.portal):
+            with self.subTest(reader=user.login), self.assertRaises(AccessError):
+                self.env["odooops.check.run"].search([], limit=1).with_user(user).read(["summary"])
+
+    def test_secrets_in_findings_are_masked(self):
+        self._report(details={"findings": [{"message": "password=hunter2000"}], "token": "abc"}, summary="token=abcdef")
+        check = self.env["odooops.check.run"].search([("commit_sha", "=", SHA_A)])
+        self.assertNotIn("hunter2000", str(check.details))
+        self.assertNotIn("abcdef", check.summary)
+
+    def test_production_waits_for_checks(self):
+        deployment = self._awaiting()
+        self._report("tests", "failure")
+        with self.assertRaisesRegex(UserError, "tests of v1.0.0 did not pass"):
+            deployment._approve(self.manager, deployment.plan_hash)
+        self._report("tests", "in_progress")
+        with self.assertRaisesRegex(UserError, "has not ended"):
+            deployment._approve(self.manager, deployment.plan_hash)
+        self._report("tests", "success")
+        deployment._approve(self.manager, deployment.plan_hash)
+        self.assertEqual(deployment.state, "queued")
+
+    def test_check_that_fails_after_the_approval(self):
+        deployment = self._awaiting()
+        deployment._approve(self.manager, deployment.plan_hash)
+        self._report("tests", "failure")
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertEqual(deployment.state, "draft")
+
+
+@tagged("post_install", "-at_install")
+class TestChecksHttp(OdooopsHttpCase):
+    @mute_logger("odoo.http")
+    def test_statuses(self):
+        key, call = (
+            self._api_key(self.ci),
+            {"project": "demo", "commit_sha": SHA_A, "name": "lint", "status": "success"},
+        )
+        for expected, user_key, values in (
+            (200, key, {}),
+            (422, key, {"status": "green"}),
+            (404, key, {"project": "nope"}),
+            (403, self._api_key(self.developer), {}),
+            (401, "no-such-key", {}),
+        ):
+            status, answer = self._json2("odooops.check.run", "report", user_key, **{**call, **values})
+            self.assertEqual(status, expected, answer)
