@@ -26,6 +26,7 @@
         "views/operation_views.xml",
         "views/agent_views.xml",
         "views/policy_views.xml",
+        "views/backup_views.xml",
         "views/log_views.xml",
         "views/oidc_views.xml",
         "views/menus.xml",

@@ -94,8 +94,8 @@ def prove(droplet: Droplet, snapshot: str, kill: str = "", **more: Any) -> dict[
 
 
 def content(droplet: Droplet) -> tuple[list[tuple[Any, ...]], set[str]]:
-    """Return the business data and the list of files."""
-    files = {str(path.relative_to(filestore(droplet))) for path in filestore(droplet).rglob("*") if path.is_file()}
+    """Return the business data and the list of files, without Odoo's scratch folder `checklist`."""
+    files = {str(path.relative_to(filestore(droplet))) for path in filestore(droplet).glob("??/*") if path.is_file()}
     return droplet.sql(PROD, ORDERS), files
 
 

@@ -45,6 +45,15 @@ OPERATION_LEASED = ("leased", "running")
 OPERATION_OPEN = ("queued", *OPERATION_LEASED)
 OPERATION_ENDED = ("succeeded", "failed", "cancelled")
 
+BACKUP = {
+    "queued": {"running", "kept", "failed", "cancelled"},
+    "running": {"queued", "kept", "failed", "cancelled"},
+    "kept": {"forgotten"},
+    "failed": {"kept"},
+    "cancelled": {"kept"},
+    "forgotten": set(),
+}
+
 EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "destroy")
 HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "clone", "rehearse")
 MAX_ATTEMPTS = 3

@@ -26,6 +26,12 @@ from . import event_github
 from . import project_github
 from . import audit_event
 from . import oidc_trust
+from . import backup_repository
+from . import backup
+from . import backup_operation
+from . import backup_policy
+from . import backup_environment
+from . import backup_deployment
 from . import ir_http
 from . import ir_websocket
 from . import res_users

@@ -59,10 +59,14 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
-    # Nothing checks these two yet, so that no view promises them.
+    # Nothing checks this one yet, so that no view promises it.
     rehearsal = fields.Boolean(tracking=True, help="Rehearse the migration on a copy of production before deciding.")
     backup_max_age_hours = fields.Integer(
-        default=24, tracking=True, help="How old the last backup may be; 0 asks for none."
+        string="Backup (hours)",
+        default=24,
+        tracking=True,
+        help="How old the newest backup may be before a deployment; an older one makes it take another first. "
+        "0 asks for none.",
     )
     version = fields.Integer(default=1, readonly=True, copy=False)
     environment_ids = fields.One2many("odooops.environment", "policy_id", string="Environments")

@@ -4,6 +4,7 @@ from . import test_agent_routes
 from . import test_approval
 from . import test_approval_http
 from . import test_audit
+from . import test_backup
 from . import test_checks
 from . import test_ci
 from . import test_ci_http

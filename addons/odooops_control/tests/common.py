@@ -43,7 +43,9 @@ class OdooopsSetup:
         cls.project = cls._make_project("demo")
         cls.stage, cls.prod = cls._make_environments(cls.project, cls.agent)
         cls._make_people()
-        cls.env["odooops.approval.policy"]._for_tier("production").write({"staging_soak_minutes": 0, "soak_minutes": 0})
+        cls.env["odooops.approval.policy"]._for_tier("production").write(
+            {"staging_soak_minutes": 0, "soak_minutes": 0, "backup_max_age_hours": 0}
+        )
 
     @classmethod
     def _make_project(cls, code):

@@ -2,7 +2,7 @@ from odoo.exceptions import AccessError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from .common import DIGEST_B, SHA_B, OdooopsCase
+from .common import DIGEST_B, SHA_B, OdooopsCase, fixture
 
 PROJECT_MODELS = (
     "odooops.project",
@@ -17,6 +17,8 @@ PROJECT_MODELS = (
     "odooops.operation.step",
     "odooops.operation.log",
     "odooops.restore.set",
+    "odooops.backup",
+    "odooops.backup.repository",
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.trust",
@@ -31,6 +33,7 @@ LEDGER = (
     "odooops.operation.step",
     "odooops.operation.log",
     "odooops.restore.set",
+    "odooops.backup",
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.use",
@@ -45,6 +48,7 @@ CONFIGURATION = (
     "odooops.approval.policy",
     "odooops.oidc.trust",
     "odooops.agent",
+    "odooops.backup.repository",
 )
 
 
@@ -75,6 +79,7 @@ class TestAccess(OdooopsCase):
 
     @classmethod
     def _everything(cls, environment, deployment, operation):
+        environment.agent_id.sudo().sealing_public_key = fixture("heartbeat_request")["sealing_public_key"]
         cls.env["odooops.environment.domain"].create(
             {"environment_id": environment.id, "name": f"{environment.project_id.code}.example.com"}
         )
@@ -86,6 +91,13 @@ class TestAccess(OdooopsCase):
         )
         cls.env["odooops.oidc.trust"].create({"project_id": environment.project_id.id})
         cls.env["odooops.restore.set"].create({"deployment_id": deployment.id, "operation_id": operation.id})
+        repository = cls.env["odooops.backup.repository"].create(
+            {"name": "Disk", "agent_id": environment.agent_id.id, "url": f"/srv/odooops-backups/{environment.id}"}
+        )
+        environment.repository_id = repository
+        cls.env["odooops.backup"].create(
+            {"environment_id": environment.id, "repository_id": repository.id, "reason": "button"}
+        )
         cls.env["odooops.approval"].create(
             {
                 "deployment_id": deployment.id,
@@ -102,7 +114,7 @@ class TestAccess(OdooopsCase):
         records = records.sudo()
         if records._name == "odooops.project":
             return records
-        return records.environment_ids.project_id if records._name == "odooops.agent" else records.project_id
+        return records.project_id if "project_id" in records._fields else records.environment_ids.project_id
 
     def test_members_see_their_project_and_no_other(self):
         for user in (self.viewer, self.developer, self.manager):
@@ -118,6 +130,8 @@ class TestAccess(OdooopsCase):
                 hidden = self.other
             elif model == "odooops.agent":
                 hidden = self.other_agent
+            elif model == "odooops.backup.repository":
+                hidden = self.other_stage.repository_id
             else:
                 hidden = self.env[model].search([("project_id", "=", self.other.id)])
             with self.subTest(model=model):
