@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import MissingError, UserError
 from odoo.tools import SQL
 from odoo.tools.sql import escape_psql
 
@@ -111,26 +111,31 @@ class OdooopsRelease(models.Model):
 
     @api.model
     @says_bad_names
-    def register(self, project, ref, commit_sha, image, manifest=None, checks=None):
+    def register(self, project, ref, commit_sha, image=None, manifest=None, checks=None):
         """Record a release; the same call again changes nothing.
+
+        A tag without an image names what is recorded for its commit: what goes to production is never built anew.
 
         :param str project: the project's code
         :param str ref: ``refs/heads/main``, or ``refs/tags/v*``, which names a commit that is built
         :param str commit_sha: 40 hex digits
-        :param str image: ``<repository>@sha256:<64 hex digits>``
+        :param str image: ``<repository>@sha256:<64 hex digits>``; may be left out with a tag
         :param dict manifest: the image's own manifest
         :param checks: preflight results, as CI has them
         :return: id, tag, state, risk tier, and whether it was new
-        :raises: 403 without the role, 404 for an unknown project, 409 for a commit or tag that is
-            recorded with something else, 422 for what is malformed
+        :raises: 403 without the role, 404 for an unknown project or a tag on what was never built, 409 for a
+            commit or tag that is recorded with something else, 422 for what is malformed
         """
         project = self.env["odooops.project"]._find(project)
         project._require_role("ci", "developer", "release_manager")
-        wanted = self._wanted(project, ref, commit_sha, image, manifest, checks)
         parsed = names.parse_ref(ref, project.main_branch)
-        release = self._registered(project, parsed, wanted)
-        is_new = not release
-        release = release or self._create_one(project, wanted)
+        if image is None and parsed.kind == "tag":
+            release, is_new = self._built(project, parsed, commit_sha), False
+        else:
+            wanted = self._wanted(project, ref, commit_sha, image, manifest, checks)
+            release = self._registered(project, parsed, wanted)
+            is_new = not release
+            release = release or self._create_one(project, wanted)
         tag = release._add_tag(parsed)
         release._received(ref, is_new)
         return {"id": release.id, "tag": tag, "state": release.state, "risk_tier": release.risk_tier, "new": is_new}
@@ -208,15 +213,43 @@ class OdooopsRelease(models.Model):
 
         :raises Conflict: when commit or tag are recorded with something else
         """
-        release = self.sudo().search(
-            [("project_id", "=", project.id), ("commit_sha", "=", wanted["commit_sha"])], limit=1
-        )
+        release = self._of_commit(project, wanted["commit_sha"])
         if release and (release.image, release.digest) != (wanted["image"], wanted["digest"]):
             self._refuse_other(release, wanted["commit_sha"][:7], wanted["digest"])
+        self._refuse_moved(project, ref, release, wanted["commit_sha"])
+        return release
+
+    @api.model
+    def _built(self, project, ref, commit_sha):
+        """Return the release that a tag's commit was built as.
+
+        :raises Conflict: when the tag names another release
+        :raises MissingError: when there is none
+        """
+        release = self._of_commit(project, names.require_commit(commit_sha))
+        self._refuse_moved(project, ref, release, commit_sha)
+        if not release:
+            raise MissingError(
+                self.env._(
+                    "Commit %(commit)s of %(project)s was never built: push it to %(branch)s first and let that "
+                    "workflow end.",
+                    commit=commit_sha[:7],
+                    project=project.code,
+                    branch=project.main_branch,
+                )
+            )
+        return release
+
+    @api.model
+    def _of_commit(self, project, commit_sha):
+        return self.sudo().search([("project_id", "=", project.id), ("commit_sha", "=", commit_sha)], limit=1)
+
+    @api.model
+    def _refuse_moved(self, project, ref, release, commit_sha):
+        """Refuse a tag that names another release than this one, which may be none yet."""
         tag = ref.kind == "tag" and self._find_tag(project, ref.name)
         if tag and tag.release_id != release:
-            self._refuse_other(tag.release_id, ref.name, wanted["commit_sha"])
-        return release
+            self._refuse_other(tag.release_id, ref.name, commit_sha)
 
     @api.model
     def _find_tag(self, project, name):

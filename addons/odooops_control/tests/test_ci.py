@@ -51,6 +51,33 @@ class TestCi(OdooopsCase):
         self.assertEqual((tagged_release["id"], tagged_release["tag"]), (built["id"], "v1.0.0"))
         self.assertEqual(len(self.stage.deployment_ids), 1)
 
+    def test_tag_without_an_image_names_what_was_built(self):
+        release = self._live_on_stage("v1.0.0")
+        for _again in range(2):
+            named = self._register("refs/tags/v1.0.1", image=None)
+            self.assertEqual((named["id"], named["tag"], named["new"]), (release.id, "v1.0.1", False))
+        self.assertEqual((release.digest, release.tag_ids.mapped("name").count("v1.0.1")), (DIGEST_A, 1))
+        self.assertEqual(self._request(ref="refs/tags/v1.0.1").release_id, release)
+
+    def test_tag_without_an_image_on_what_was_never_built(self):
+        self._live_on_stage("v1.0.0")
+        with self.assertRaisesRegex(MissingError, "bbbbbbb of demo was never built: push it to main first"):
+            self._register("refs/tags/v1.1.0", sha=SHA_B, image=None)
+        with self.assertRaisesRegex(Conflict, "v1.0.0 is registered with aaaaaaa and can't become bbbbbbb"):
+            self._register("refs/tags/v1.0.0", sha=SHA_B, image=None)
+        with self.assertRaisesRegex(UserError, "is no commit"):
+            self._register("refs/tags/v1.1.0", sha="abc", image=None)
+        with self.assertRaisesRegex(UserError, "by digest"):
+            self._register("refs/heads/main", sha=SHA_B, image=None)
+        self.assertEqual(self.project.release_ids.mapped("commit_sha"), [SHA_A])
+        self.assertFalse(self.project.release_ids.tag_ids.filtered(lambda tag: tag.name == "v1.1.0"))
+
+    def test_other_projects_build_is_not_named(self):
+        self._join(self.ci, "ci", self._make_project("other"))
+        self._register(project="other")
+        with self.assertRaisesRegex(MissingError, "was never built"):
+            self._register("refs/tags/v1.0.0", image=None)
+
     def test_every_form_of_tag(self):
         for tag in ("v1.4.1", "v19.0.1.2.0", "v1.4.1-rc1"):
             self.assertEqual(self._register(f"refs/tags/{tag}")["tag"], tag)

@@ -43,6 +43,9 @@ class TestCiHttp(OdooopsHttpCase):
         self.assertEqual(status, 200, answer)
         self.assertEqual((answer["new"], answer["state"], answer["risk_tier"]), (True, "registered", "unknown"))
         self.assertEqual(self._register_http()[1]["id"], answer["id"])
+        named = {"project": "demo", "ref": "refs/tags/v1.0.0", "commit_sha": SHA_A}
+        status, named = self._json2("odooops.release", "register", self.ci_key, **named)
+        self.assertEqual((status, named["id"], named["tag"]), (200, answer["id"], "v1.0.0"))
         status, deployment = self._json2(
             "odooops.deployment",
             "request",
@@ -67,6 +70,9 @@ class TestCiHttp(OdooopsHttpCase):
             (404, self._register_http(project="nope")),
             (409, self._register_http(image=f"localhost:5000/demo@{DIGEST_B}")),
             (409, self._register_http(ref="refs/tags/v1.0.0", commit_sha=SHA_B, manifest=None)),
+            (404, self._register_http(ref="refs/tags/v1.1.0", commit_sha=SHA_B, image=None, manifest=None)),
+            (409, self._register_http(ref="refs/tags/v1.0.0", commit_sha=SHA_B, image=None, manifest=None)),
+            (422, self._register_http(image=None)),
             (422, self._register_http(ref="refs/tags/v1.0.0; rm -rf /")),
             (422, self._register_http(ref="refs/tags/latest")),
             (422, self._register_http(image="localhost:5000/demo:latest")),
