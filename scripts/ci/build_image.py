@@ -2,6 +2,10 @@
 
     python scripts/ci/build_image.py --repository registry.example.com/demo --ref "$GITHUB_REF"
 
+Build secrets (of a private package index, say) are files given with --secret, or stand in the variable
+ODOOOPS_BUILD_SECRETS: a JSON object of texts by name, {"pip_conf": "…"}; {"file": "/path"} in place of a text names a
+file of the machine.
+
 Exit codes: 0 built (or found in the registry), 1 refused or failed, with one sentence per cause, 2 wrong
 usage. The build's own output goes to stderr.
 """
@@ -10,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from odooops_ci import image
-from odooops_ci.errors import Refused
+from odooops_ci.errors import InvalidInput, Refused
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -48,7 +55,34 @@ def secrets(values: list[str]) -> dict[str, Path]:
     return found
 
 
-def options_from(arguments: argparse.Namespace) -> image.Options:
+def secrets_of_job(text: str, folder: Path) -> dict[str, Path]:
+    """Return the files of the secrets that ODOOOPS_BUILD_SECRETS holds; texts become files in `folder`.
+
+    :raise InvalidInput: it is not as it has to be; the sentence quotes none of it.
+    """
+    try:
+        given = json.loads(text) if text.strip() else {}
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise InvalidInput('The secret ODOOOPS_BUILD_SECRETS is no JSON object: write {"pip_conf": "<its text>"}.')
+    return {name: _secret_file(name, value, folder) for name, value in given.items()}
+
+
+def _secret_file(name: str, value: object, folder: Path) -> Path:
+    if name not in image.SECRETS:
+        raise InvalidInput(f"ODOOOPS_BUILD_SECRETS: there is no build secret {name!r}: use {', '.join(image.SECRETS)}.")
+    if isinstance(value, dict) and isinstance(value.get("file"), str):
+        return Path(value["file"])
+    if not isinstance(value, str):
+        raise InvalidInput(f'ODOOOPS_BUILD_SECRETS: {name} must be a text, or {{"file": "/path"}}.')
+    path = folder / name
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(value)
+    return path
+
+
+def options_from(arguments: argparse.Namespace, more_secrets: Mapping[str, Path]) -> image.Options:
     return image.Options(
         source=arguments.source.resolve(),
         repository=arguments.repository,
@@ -56,7 +90,7 @@ def options_from(arguments: argparse.Namespace) -> image.Options:
         ref=arguments.ref,
         tags=tuple(arguments.tag),
         enterprise=arguments.enterprise and arguments.enterprise.resolve(),
-        secrets=secrets(arguments.secret),
+        secrets={**more_secrets, **secrets(arguments.secret)},
         network=arguments.network,
         allow_dirty=arguments.allow_dirty,
         push=not arguments.no_push,
@@ -76,8 +110,10 @@ def context_only(options: image.Options) -> dict[str, object]:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     try:
-        options = options_from(arguments)
-        result = context_only(options) if arguments.context_only else image.build(options)
+        with tempfile.TemporaryDirectory(prefix="odooops-secrets-") as folder:
+            more_secrets = secrets_of_job(os.environ.get("ODOOOPS_BUILD_SECRETS", ""), Path(folder))
+            options = options_from(arguments, more_secrets)
+            result = context_only(options) if arguments.context_only else image.build(options)
     except Refused as refused:
         for error in refused.errors:
             print(error, file=sys.stderr)

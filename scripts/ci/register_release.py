@@ -1,9 +1,12 @@
-"""Register an image that was built as a release, by its digest.
+"""Register an image that was built as a release, by its digest; or give a built release a tag.
 
-    python scripts/ci/register_release.py --project demo --ref "$GITHUB_REF" --build build.json
+    python scripts/ci/register_release.py --project demo --ref refs/heads/main --build build.json
+    python scripts/ci/register_release.py --project demo --ref refs/tags/v1.4.1 --commit-sha "$GITHUB_SHA"
 
-Reads what `build_image.py --output` wrote. The control plane comes from ODOOOPS_URL and ODOOOPS_API_KEY.
-Exit codes: 0 registered (or was already), 1 refused, 2 wrong input, 3 the control plane can't be reached.
+The first reads what `build_image.py --output` wrote. The second builds nothing: the tag names the image that is
+recorded for the commit, and is refused when there is none. The control plane comes from ODOOOPS_URL and
+ODOOOPS_API_KEY. Exit codes: 0 registered (or was already), 1 refused, 2 wrong input, 3 the control plane can't be
+reached.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", required=True)
     parser.add_argument("--ref", required=True, help="refs/heads/main, or refs/tags/v1.4.1")
-    parser.add_argument("--build", type=Path, required=True, help="the JSON that build_image.py wrote")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--build", type=Path, help="the JSON that build_image.py wrote")
+    what.add_argument("--commit-sha", help="the commit that was built before; only with a tag")
     parser.add_argument("--checks", type=Path, help="a JSON file with the preflight's results")
     return parser.parse_args(argv)
 
@@ -31,21 +36,32 @@ def arguments_for(options: argparse.Namespace) -> dict[str, object]:
 
     :raise InvalidInput: one of them is not of the form it must have.
     """
-    build = read_json(options.build)
+    ref = patterns.require_ref(options.ref)
+    built = built_before(ref, options.commit_sha) if options.commit_sha is not None else built_now(options.build)
+    patterns.require(patterns.COMMIT, str(built["commit_sha"]), "a commit", "40 hexadecimal digits")
+    return {
+        "project": patterns.require(patterns.PROJECT, options.project, "a project's code", "demo"),
+        "ref": ref,
+        **built,
+        "checks": read_json(options.checks) if options.checks else [],
+    }
+
+
+def built_before(ref: str, commit_sha: str) -> dict[str, object]:
+    if not ref.startswith("refs/tags/"):
+        raise InvalidInput(f"{ref} brings an image of its own: name it with --build; --commit-sha is for tags.")
+    return {"commit_sha": commit_sha}
+
+
+def built_now(path: Path) -> dict[str, object]:
+    build = read_json(path)
     if not isinstance(build, dict):
-        raise InvalidInput(f"{options.build} holds no JSON object: name what build_image.py wrote.")
-    image, commit_sha = str(build.get("image")), str(build.get("commit_sha"))
+        raise InvalidInput(f"{path} holds no JSON object: name what build_image.py wrote.")
+    image = str(build.get("image"))
     repository, _, digest = image.partition("@")
     patterns.require(patterns.REPOSITORY, repository, "an image repository", "registry.example.com/demo")
     patterns.require(patterns.DIGEST, digest, "an image's digest (was it pushed?)", "sha256:9f86…")
-    return {
-        "project": patterns.require(patterns.PROJECT, options.project, "a project's code", "demo"),
-        "ref": patterns.require_ref(options.ref),
-        "commit_sha": patterns.require(patterns.COMMIT, commit_sha, "a commit", "40 hexadecimal digits"),
-        "image": image,
-        "manifest": build.get("manifest"),
-        "checks": read_json(options.checks) if options.checks else [],
-    }
+    return {"commit_sha": str(build.get("commit_sha")), "image": image, "manifest": build.get("manifest")}
 
 
 def read_json(path: Path) -> object:

@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 
-from odooops_ci import control, patterns
+from odooops_ci import control, job, patterns
 from odooops_ci.errors import Refused
 
 
@@ -38,8 +38,21 @@ def request(options: argparse.Namespace) -> object:
         return result
     if not isinstance(result, dict) or not isinstance(result.get("id"), int):
         raise Refused("The control plane tells no id of the deployment, so its end can't be waited for.")
-    print(json.dumps(result, ensure_ascii=False), file=sys.stderr)
-    return {**result, "state": control.wait_for_end(plane, result["id"], options.wait)}
+    job.tell(f"{result.get('environment')}: {result.get('tag')} is asked for, see {result.get('console_url')}")
+    ended = control.wait_for_end(plane, result["id"], options.wait, tell=job.tell)
+    job.summarise(table(ended))
+    return {**result, **ended}
+
+
+def table(status: dict[str, object]) -> str:
+    """Return what the job's page says of a deployment that ended."""
+    rows = [
+        ("Environment", status.get("environment")), ("Release", status.get("tag")), ("Image", status.get("digest")),
+        ("State", status.get("state_label") or status.get("state")),
+        ("Held", f"{status.get('downtime_seconds') or 0} s"),
+        ("Console", status.get("console_url")),
+    ]  # fmt: skip
+    return job.table("Deployment", rows)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Call the control plane's public methods: `POST /json/2/<model>/<method>` with a bearer key."""
+"""Call the control plane's public methods: `POST /json/2/<model>/<method>` with a bearer key or a job's token."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 import requests
 
 from .errors import InvalidInput, NotYet, Refused, Unreachable
+from .oidc import ActionsToken
 
 RETRIED_STATUSES = frozenset({502, 503, 504})  # a proxy's word that the control plane did not answer
 PAUSES_SECONDS = (1, 2, 4, 8, 15)
 TIMEOUT_SECONDS = 30
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ENDS = {
-    "live": True, "superseded": True,
+    "live": True, "superseded": True, "done": True,
     "rejected": False, "cancelled": False, "failed": False, "rolled_back": False, "indeterminate": False,
 }  # fmt: skip
 
@@ -30,13 +31,16 @@ class Key(str):
     def __repr__(self) -> str:
         return "Key(…)"
 
+    def bearer(self) -> str:
+        return str.__str__(self)
+
 
 @dataclass(frozen=True)
 class Control:
-    """Where the control plane is and with which key to come."""
+    """Where the control plane is and with which key, or which job's token, to come."""
 
     url: str
-    key: Key = field(repr=False)
+    key: Key | ActionsToken = field(repr=False)
     database: str | None = None
     sleep: Callable[[float], None] = field(default_factory=lambda: time.sleep)
 
@@ -63,7 +67,7 @@ class Control:
         raise Unreachable(f"The control plane at {self.url} can't be reached ({problem}): try again later.")
 
     def _post(self, path: str, arguments: Mapping[str, object]) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.key!s}"}
+        headers = {"Authorization": f"Bearer {self.key.bearer()}"}
         if self.database:
             headers["X-Odoo-Database"] = self.database
         # Not redirected: the key is for this host.
@@ -75,12 +79,19 @@ class Control:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Control:
     """Return the control plane named by ODOOOPS_URL, ODOOOPS_API_KEY and, if need be, ODOOOPS_DATABASE.
 
+    Without a key, a job that may ask GitHub for a token (permissions: id-token: write) comes with that, once
+    ODOOOPS_OIDC_AUDIENCE says for whom it is.
+
     :raise InvalidInput: a variable is missing, or the key would travel unencrypted.
     """
-    missing = [name for name in ("ODOOOPS_URL", "ODOOOPS_API_KEY") if not environment.get(name, "").strip()]
-    if missing:
-        raise InvalidInput(f"The variable {missing[0]} is not set: set it in the workflow's environment.")
-    url = environment["ODOOOPS_URL"].strip().rstrip("/")
+    url = _checked_url(environment)
+    return Control(url, _credential(environment), environment.get("ODOOOPS_DATABASE") or None)
+
+
+def _checked_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("ODOOOPS_URL", "").strip().rstrip("/")
+    if not url:
+        raise InvalidInput("The variable ODOOOPS_URL is not set: set it in the workflow's environment.")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
         raise InvalidInput("ODOOOPS_URL must be the control plane's address, such as https://console.example.com.")
@@ -90,35 +101,69 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Control:
             "ODOOOPS_URL must begin with https://, or the key can be read on its way "
             "(ODOOOPS_ALLOW_HTTP=1 for a network of your own)."
         )
-    key = environment["ODOOOPS_API_KEY"].strip()
+    return url
+
+
+def _credential(environment: Mapping[str, str]) -> Key | ActionsToken:
+    key = environment.get("ODOOOPS_API_KEY", "").strip()
+    if not key:
+        if token := ActionsToken.from_environment(environment):
+            return token
+        raise InvalidInput(
+            "The variable ODOOOPS_API_KEY is not set: set it in the workflow's environment, or ODOOOPS_OIDC_AUDIENCE "
+            "where the console believes GitHub's tokens."
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise InvalidInput("ODOOOPS_API_KEY is not a key as Odoo makes them: copy it again.")
-    return Control(url, Key(key), environment.get("ODOOOPS_DATABASE") or None)
+    return Key(key)
 
 
 def wait_for_end(
-    control: Control, deployment: int, seconds: float, clock: Callable[[], float] = time.monotonic
-) -> str:
-    """Return the state in which a deployment ended well.
+    control: Control,
+    deployment: int,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    model: str = "odooops.deployment",
+    what: str = "Deployment",
+    tell: Callable[[str], None] = lambda _sentence: None,
+) -> dict[str, object]:
+    """Return the status of a deployment, or of another model's work of this kind, that ended well.
 
     :param seconds: how long to wait.
+    :param tell: is given a sentence each time something changed.
     :raise Refused: it ended otherwise.
     :raise NotYet: it has not ended in time.
     """
-    deadline = clock() + seconds
+    deadline, told = clock() + seconds, ""
     while True:
-        status = control.call("odooops.deployment", "status", id=deployment)
+        status = control.call(model, "status", id=deployment)
         if not isinstance(status, dict) or not isinstance(state := status.get("state"), str):
-            raise Refused(f"The control plane tells no state of deployment {deployment}.")
+            raise Refused(f"The control plane tells no state of {what.lower()} {deployment}.")
+        if (sentence := _progress(status)) != told:
+            told = sentence
+            tell(sentence)
         if ENDS.get(state):
-            return state
+            return status
         if state in ENDS:
-            raise Refused(f"Deployment {deployment} ended as {state}: {_reason(status)}.")
+            raise Refused(f"{what} {deployment} ended as {state}: {_reason(status)}.")
         where = status.get("console_url") or control.url
         pause = min(max(float(status.get("ask_again_seconds") or 5), 1), 60)
         if clock() + pause > deadline:
-            raise NotYet(f"Deployment {deployment} is still {state} after {seconds:.0f} s: see {where}.")
+            raise NotYet(f"{what} {deployment} is still {state} after {seconds:.0f} s: see {where}.")
         control.sleep(pause)
+
+
+def _progress(status: Mapping[str, object]) -> str:
+    """Return how the work is, in one line; the same line while nothing changes."""
+    text = f"{status.get('environment') or ''} {status.get('tag') or ''}".strip()
+    text = f"{text}: {status.get('state_label') or status['state']}".removeprefix(": ")
+    approvals = status.get("approvals")
+    if status["state"] == "awaiting_approval" and isinstance(approvals, dict):
+        text += f" ({approvals.get('given')} of {approvals.get('needed')} given): {status.get('console_url')}"
+    if status.get("step"):
+        text += f", {status['step']}"
+    return f"{text} ({status['agent']})" if status.get("agent") else text
 
 
 def _reason(status: Mapping[str, object]) -> str:
