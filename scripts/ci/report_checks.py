@@ -3,10 +3,11 @@
     python scripts/ci/report_checks.py --checks preflight.json --give checks
     python scripts/ci/report_checks.py --checks preflight.json --project demo --commit-sha "$SHA"
 
-Reads the JSON that `preflight --json` wrote. `--give NAME` makes it a value of the job, without the single findings
-(a job's value is small); `register_release.py --checks` takes that. `--project` records each check in the console:
-a step of its own, so that the code that preflight tests never sees the key. The control plane comes from
-ODOOOPS_URL and ODOOOPS_API_KEY. Exit codes: 0 done, 1 refused, 2 wrong input, 3 the control plane can't be reached.
+Reads the JSON that `preflight --json` wrote, from several runs if need be; what can be read of them is handed on, and
+the command fails where one is missing. `--give NAME` makes it a value of the job, without the single findings (a job's
+value is small); `register_release.py --checks` takes that. `--project` records each check in the console: a step of
+its own, so that the code that preflight tests never sees the key. The control plane comes from ODOOOPS_URL and
+ODOOOPS_API_KEY. Exit codes: 0 done, 1 refused, 2 wrong input, 3 the control plane can't be reached.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Check = dict[str, object]
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--checks", type=Path, required=True, help="the JSON that preflight wrote")
+    parser.add_argument("--checks", type=Path, action="append", required=True, help="what preflight --json wrote")
     parser.add_argument("--give", metavar="NAME", help="the name of the job's value")
     parser.add_argument("--project", help="record the checks in the console, for this project")
     parser.add_argument("--commit-sha", help="the commit that they are of, with --project")
@@ -34,6 +35,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if not options.give and not options.project:
         parser.error("nothing to do: give --give, --project or both")
     return options
+
+
+def read_all(paths: list[Path]) -> tuple[list[Check], list[str]]:
+    """Return all the checks, and a sentence for each file that has none."""
+    checks: list[Check] = []
+    errors: list[str] = []
+    for path in paths:
+        try:
+            checks += read_checks(path)
+        except InvalidInput as error:
+            errors += error.errors
+    return checks, errors
 
 
 def read_checks(path: Path) -> list[Check]:
@@ -86,11 +99,13 @@ def report(plane: control.Control, project: str, commit_sha: str, checks: list[C
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
-        checks = read_checks(options.checks)
-        if options.give:
+        checks, errors = read_all(options.checks)
+        if options.give and not errors:
             job.give(options.give, given(checks))
         if options.project:
             report(control.from_environment(), options.project, options.commit_sha or "", checks)
+        if errors:
+            raise InvalidInput(errors)
     except Refused as refused:
         print(refused, file=sys.stderr)
         return refused.exit_code

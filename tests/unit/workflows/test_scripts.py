@@ -249,6 +249,15 @@ class TestChecks:
         assert (risk["name"], risk["status"], risk["details"]["facts"]) == ("risk", "passed", {"tier": "medium"})
         assert (len(lint["details"]["findings"]), lint["details"]["finding_count"]) == (200, 300)
 
+    def test_one_run_of_two_is_missing(self, server, checks, tmp_path, monkeypatch, capsys):
+        monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+        server.answers[self.REPORT] = [(200, {})]
+        both = ["--checks", str(checks), "--checks", str(tmp_path / "tests.json")]
+        assert report_checks.main([*both, "--give", "checks", "--project", "demo", "--commit-sha", COMMIT]) == 2
+        assert len(server.bodies(self.REPORT)) == 2
+        assert not (tmp_path / "output").exists()
+        assert "tests.json can't be read" in capsys.readouterr().err
+
     def test_a_result_that_nobody_recorded_is_no_pass(self, server, checks):
         server.answers[self.REPORT] = [(200, {}), (403, {"message": "You may not."})]
         assert report_checks.main(["--checks", str(checks), "--project", "demo", "--commit-sha", COMMIT]) == 1
