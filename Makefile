@@ -12,7 +12,7 @@ help:
 	@echo "make down          remove what demo and up made; ALL=1 also downloads, base images and all of .run"
 	@echo "make test          every test, on real Odoo, PostgreSQL, Docker and Caddy"
 	@echo "make bench         measure against the alternatives"
-	@echo "make lint          every linter"
+	@echo "make lint          every linter; PROVE=1 runs them on bad files instead, where each has to find something"
 
 demo:
 	@$(BOOTSTRAP)
@@ -39,4 +39,4 @@ bench:
 
 lint:
 	@$(BOOTSTRAP) dev
-	@$(PYTHON) -m scripts.ci.lint
+	@$(PYTHON) -m scripts.ci.lint $(if $(PROVE),--prove)

@@ -61,20 +61,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a tool found; `absent` says why there was nothing to check where that is right."""
+    """What a tool found, and in how many files it looked."""
 
     files: int
     findings: tuple[str, ...] = ()
     note: str = ""
-    absent: str = ""
 
     @property
     def ok(self) -> bool:
-        return not self.findings and (self.files > 0 or bool(self.absent))
+        return not self.findings and self.files > 0
 
     def line(self, tool: str, seconds: float) -> str:
-        if self.absent:
-            return f"{tool:<28} {self.absent}"
         count = f"{len(self.findings)} findings" if self.findings else "OK" if self.files else "CHECKED NOTHING"
         return f"{tool:<28} {self.files:>5} files  {count:<16} {seconds:5.1f} s  {self.note}".rstrip()
 
@@ -191,13 +188,17 @@ def test_lint_registry(target: Target) -> Outcome:
         call([engine.client(), "network", "rm", name])
 
 
-def workflows(target: Target) -> Outcome:
-    if not target.workflows:
-        return Outcome(0, absent="no workflows yet: nothing to check")
-    audited = call([tool("zizmor"), "--offline", "--quiet", "--format=github", *target.workflows])
+def actionlint(target: Target) -> Outcome:
     # Without shellcheck and pyflakes, which it would run only where somebody happens to have them.
-    checked = call([tool("actionlint"), "-oneline", "-no-color", "-shellcheck=", "-pyflakes=", *target.workflows])
-    return Outcome(len(target.workflows), failures(audited) + failures(checked))
+    options = ["-oneline", "-no-color", "-shellcheck=", "-pyflakes="]
+    found = call([tool("actionlint"), *options, *target.workflows], cwd=target.root) if target.workflows else None
+    return Outcome(len(target.workflows), failures(found) if found else ())
+
+
+def zizmor(target: Target) -> Outcome:
+    options = ["--offline", "--quiet", "--format=github"]
+    found = call([tool("zizmor"), *options, *target.workflows]) if target.workflows else None
+    return Outcome(len(target.workflows), failures(found) if found else ())
 
 
 CHECKS: dict[str, Callable[[Target], Outcome]] = {
@@ -208,7 +209,8 @@ CHECKS: dict[str, Callable[[Target], Outcome]] = {
     "Odoo test_lint: pylint": odoo_pylint,
     "Odoo test_lint: files": test_lint_files,
     "Odoo test_lint: registry": test_lint_registry,
-    "actionlint, zizmor": workflows,
+    "actionlint": actionlint,
+    "zizmor": zizmor,
 }
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -24,6 +26,7 @@ INHERITED = (
     *(name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")),
 )  # fmt: skip
 STEP_SECONDS = 1800
+SERVICE_SECONDS = 120
 TIER_ENVIRONMENTS = ("staging", "production", "preview")
 
 
@@ -114,6 +117,8 @@ class Runner:
     :ivar token: what `github.token` is there.
     :ivar folder: workspaces are made here.
     :ivar extra: more of the machine's environment.
+    :ivar images: what stands for an image that this machine has by another name.
+    :ivar done: workflow, job and name of each step that ended well.
     """
 
     root: Path
@@ -121,14 +126,20 @@ class Runner:
     token: str
     folder: Path
     extra: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
     done: set[tuple[str, str, str]] = field(default_factory=set)
     _count: int = 0
+    _given: Mapping[str, dict[str, str]] = field(default_factory=dict)
 
-    def run(self, workflow: str, event: Event, settings: Settings) -> Run:
+    def run(
+        self, workflow: str, event: Event, settings: Settings, given: Mapping[str, dict[str, str]] | None = None
+    ) -> Run:
         """Run a workflow file for an event, as GitHub starts it.
 
+        :param given: the outputs of jobs that are taken as done, by their names; of called workflows' jobs too
         :raises AssertionError: the event does not start it, or an input has no place in it
         """
+        self._given = given or {}
         content = rules.load(self.root / ".github/workflows" / workflow)
         assert event.name in content["on"], f"{event.name} does not start {workflow}"
         trigger = content["on"][event.name] or {}
@@ -167,7 +178,9 @@ class Runner:
                 "needs": {one: needs[one] for one in _needs(job)},
             }  # fmt: skip
             stopped = any(needs[one]["result"] != "success" for one in _needs(job))
-            if not self._is_due(job.get("if"), contexts, failed=stopped):
+            if name in self._given:
+                result, outputs = "success", self._given[name]
+            elif not self._is_due(job.get("if"), contexts, failed=stopped):
                 result, outputs = "skipped", {}
             elif "uses" in job:
                 result, outputs = self._call_job(run, name, job, event, settings, contexts)
@@ -254,10 +267,37 @@ class _Job:
         self._contexts["vars"] = {**self._contexts["vars"], **settings.environments.get(environment, {})}
 
     def run(self) -> tuple[str, dict[str, str]]:
-        for number, step in enumerate(self._job["steps"]):
-            self._one(number, step)
+        services = {name: self._start(one) for name, one in (self._job.get("services") or {}).items()}
+        self._contexts["job"] = {"services": services}
+        try:
+            for number, step in enumerate(self._job["steps"]):
+                self._one(number, step)
+        finally:
+            for service in services.values():
+                self._docker("rm", "--force", "--volumes", service["id"])
         outputs = _texts(expressions.fill_in(self._job.get("outputs") or {}, self._contexts))
         return ("failure" if self._failed else "success"), outputs
+
+    def _start(self, service: dict[str, Any]) -> dict[str, Any]:
+        """Start a service's container and wait until it is healthy; return what `job.services` tells of it."""
+        service = expressions.fill_in(service, self._contexts)
+        ports = [str(port) for port in service.get("ports") or []]
+        options = [f"--env={name}={value}" for name, value in (service.get("env") or {}).items()]
+        options += [f"--publish=127.0.0.1::{port}" for port in ports] + shlex.split(service.get("options") or "")
+        image = self._runner.images.get(service["image"], service["image"])
+        container = self._docker("run", "--detach", *options, image)
+        deadline = time.monotonic() + SERVICE_SECONDS
+        while self._docker("inspect", "--format={{.State.Health.Status}}", container) != "healthy":
+            assert time.monotonic() < deadline, self._docker("logs", container)
+            time.sleep(0.5)
+        told = {port: self._docker("port", container, port).split()[0].rpartition(":")[2] for port in ports}
+        return {"id": container, "network": "bridge", "ports": told}
+
+    @staticmethod
+    def _docker(*arguments: str) -> str:
+        done = subprocess.run(["/usr/bin/docker", *arguments], capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        return done.stdout.strip()
 
     def _one(self, number: int, step: dict[str, Any]) -> None:
         name = step.get("name") or step.get("uses") or step["run"].splitlines()[0]
@@ -282,7 +322,8 @@ class _Job:
         self._failed |= bool(code)
         result = "failure" if code else "success"
         self._run.steps.append(Step(self._name, name, result, said, code, step.get("run", "")))
-        self._runner.done.add((self._workflow, self._name, name))
+        if not code:
+            self._runner.done.add((self._workflow, self._name, name))
 
     def _shell(self, number: int, text: str, variables: dict[str, str], env: Path, summary: Path) -> tuple[int, str]:
         script = self._folder / f"{number}.sh"
@@ -292,7 +333,8 @@ class _Job:
         github = self._contexts["github"]
         environment = {
             **self._machine(),
-            "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(self._workspace), "GITHUB_EVENT_PATH": str(event),
+            "CI": "true", "GITHUB_ACTIONS": "true",
+            "GITHUB_WORKSPACE": str(self._workspace), "GITHUB_EVENT_PATH": str(event),
             "GITHUB_EVENT_NAME": github["event_name"], "GITHUB_REF": github["ref"], "GITHUB_SHA": github["sha"],
             "GITHUB_REPOSITORY": github["repository"], "GITHUB_SERVER_URL": github["server_url"],
             "GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ENV": str(env), "RUNNER_TEMP": str(self._temp),
