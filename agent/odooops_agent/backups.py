@@ -12,7 +12,8 @@ from .operations import Finish, Job, sentence
 from .plans.backup import order, plan_backup, plan_restore_test
 from .plans.building import serving_container
 from .plans.model import Plan
-from .protocol import BackupResult, RestoreCheck, RestoreTestResult
+from .plans.restore import plan_restore
+from .protocol import BackupResult, RestoreCheck, RestoreResult, RestoreTestResult
 
 
 class _BesideJob(Job):
@@ -62,6 +63,39 @@ class _BesideJob(Job):
 
     def _at(self, name: str) -> datetime:
         return datetime.fromisoformat(str(self._context.result(name))).astimezone(UTC)
+
+
+class RestoreJob(Job):
+    """A backup takes the environment's place; what was there is kept as a restore set."""
+
+    def work(self) -> Finish:
+        self._pull()
+        plan = self._in_step("check_plan", self._check_restore)
+        self._keep_before()
+        self._shop.journal.set_plan(self._operation.id, plan)
+        self._began = True
+        return self._conclude(plan, self._executor.run(plan))
+
+    def _check_restore(self) -> Plan:
+        facts = self._observed(lambda: observe(self._shop.ports, self._operation))
+        return plan_restore(self._operation, facts, self._shop.droplet)
+
+    def _succeeded(self, plan: Plan) -> Finish:
+        uuid = self._database_uuid()
+        self._remember(uuid)
+        result = self._context.result
+        return self._finish(
+            "succeeded",
+            RestoreResult(
+                snapshot=str(order(self._operation).snapshot),
+                digest=self._operation.release.digest,
+                database_uuid=uuid,
+                held_seconds=self._held_seconds(),
+                health=self._health(),
+                recovery_point_at=datetime.fromisoformat(str(result("manifest")["taken_at"])).astimezone(UTC),
+                restore_set=self._restore_set(plan),
+            ),
+        )
 
 
 class BackupJob(_BesideJob):

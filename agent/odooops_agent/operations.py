@@ -88,9 +88,9 @@ class Workshop:
         self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
 
     def _job(self, operation: Operation) -> Job:
-        from .backups import BackupJob, RestoreTestJob  # they build on the job below
+        from .backups import BackupJob, RestoreJob, RestoreTestJob  # they build on the job below
 
-        special: dict[str, type[Job]] = {"backup": BackupJob, "restore_test": RestoreTestJob}
+        special: dict[str, type[Job]] = {"backup": BackupJob, "restore_test": RestoreTestJob, "restore": RestoreJob}
         return special.get(operation.kind, Job)(self, operation)
 
     def _end(self, operation: Operation, finish: Finish) -> None:

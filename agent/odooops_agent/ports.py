@@ -330,6 +330,10 @@ class Workspace(Protocol):
 
     def offer_files(self, environment: str, name: str, database: str) -> None: ...
 
+    def place_snapshot(self, environment: str, name: str, token: int) -> None: ...
+
+    def place_filestore(self, environment: str, name: str, database: str) -> None: ...
+
 
 class DatabaseDoor(Protocol):
     """A way to one database for a container without a network."""

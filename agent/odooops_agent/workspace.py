@@ -22,7 +22,19 @@ from typing import Any
 
 from .errors import Permanent
 from .facts import DumpFacts, FilesFacts
-from .filestore import NEW_FILE, _directory, _explained, _made, _opened, _owner, _parts, _remove, _settle, _there
+from .filestore import (
+    COMPLETE,
+    NEW_FILE,
+    _directory,
+    _explained,
+    _made,
+    _opened,
+    _owner,
+    _parts,
+    _remove,
+    _settle,
+    _there,
+)
 from .names import DATABASE, require
 
 NAME = re.compile(r"[a-z][a-z_]{0,30}")
@@ -169,6 +181,30 @@ class LocalWorkspace:
             into = stack.enter_context(_made(io, FILES, 0o750, _owner(io)))
             if _there(made, FILES) and not _there(into, database):
                 os.rename(FILES, require(DATABASE, database, "database name"), src_dir_fd=made, dst_dir_fd=into)
+
+    def place_snapshot(self, environment: str, name: str, token: int) -> None:
+        """Move the files to where the environment's snapshots are; done before is success."""
+        with _explained(), ExitStack() as stack:
+            snapshots = stack.enter_context(_directory(stack.enter_context(self._home(environment)), "snapshots"))
+            target = stack.enter_context(_made(snapshots, str(int(token)), 0o700))
+            self._place(stack, environment, name, target, COMPLETE)
+
+    def place_filestore(self, environment: str, name: str, database: str) -> None:
+        """Move the files to where Odoo looks for them; never over others."""
+        with _explained(), ExitStack() as stack:
+            home = stack.enter_context(self._home(environment))
+            target = stack.enter_context(_directory(home, FILES))
+            self._place(stack, environment, name, target, require(DATABASE, database, "database name"))
+
+    def _place(self, stack: ExitStack, environment: str, name: str, target: int, called: str) -> None:
+        made = stack.enter_context(self._inside(environment, name))
+        if _there(made, FILES) and _there(target, called):
+            raise Permanent(f"There are files of {environment} where the backup's belong: move them away.")
+        if _there(made, FILES):
+            os.rename(FILES, called, src_dir_fd=made, dst_dir_fd=target)
+            os.fsync(target)
+        elif not _there(target, called):
+            raise Permanent(f"The restored files of {environment} are gone: restore the backup again.")
 
     @contextmanager
     def _home(self, environment: str) -> Iterator[int]:

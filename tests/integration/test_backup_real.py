@@ -189,6 +189,46 @@ print("postgres", enters("postgres"))
 """
 
 
+def restore(droplet: Droplet, snapshot: str, kill: str = "") -> dict[str, Any]:
+    source = {"environment": PROD.key, "tier": "production"}
+    given = order(droplet, snapshot=snapshot, source=source)
+    return droplet.work(droplet.describe(PROD, "v1.0.0", "restore", backup=given), kill)
+
+
+def spoil(droplet: Droplet) -> None:
+    """Lose business data and a file, as people do."""
+    droplet.sql(PROD, "UPDATE workshop_order SET state = 'lost', duration = NULL")
+    (filestore(droplet) / STORED[:2] / STORED).unlink()
+
+
+@pytest.mark.parametrize("point", ["acted:load_dump", "acted:swap_database", "acted:swap_filestore"])
+def test_an_agent_killed_in_a_restore_leaves_the_present(droplet: Droplet, point: str) -> None:
+    snapshot = back_up(droplet)["result"]["snapshot"]
+    before = content(droplet)
+    databases = droplet.databases()
+    restore(droplet, snapshot, kill=point)
+    ended = droplet.recover()
+    assert (ended["outcome"], ended["error"]["code"]) == ("failed", "interrupted"), ended
+    assert content(droplet) == before
+    assert droplet.databases() == databases
+    assert droplet.status(PROD)
+    check_nothing_left(droplet)
+
+
+def test_a_backup_takes_the_environment_s_place_and_the_present_is_kept(droplet: Droplet) -> None:
+    before = content(droplet)
+    snapshot = back_up(droplet)["result"]["snapshot"]
+    spoil(droplet)
+    ended = restore(droplet, snapshot)
+    assert ended["outcome"] == "succeeded", (ended, droplet.log())
+    print(ended["result"])
+    assert content(droplet) == before
+    assert (filestore(droplet) / STORED[:2] / STORED).read_bytes() == FILE
+    assert ended["result"]["restore_set"]["database_snapshot"] in droplet.databases()
+    assert droplet.status(PROD)
+    check_nothing_left(droplet)
+
+
 def test_the_one_offs_know_no_network_and_only_one_database(droplet: Droplet) -> None:
     """What is restored may be anybody's: it finds no host, and of the cluster only its own database."""
     role, disposable = PROD.database, f"{PROD.database}__t1"

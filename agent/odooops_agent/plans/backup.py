@@ -76,9 +76,9 @@ def disposable(names: Names) -> str:
 def _backup(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> Iterator[Step]:
     names = _names(operation, droplet)
     room = {"workspace": "backup"}
-    dumping = _one_off(operation, facts, droplet, "backup", "dump", dump.dump(names.database, names.app_role))
+    dumping = one_off(operation, facts, droplet, "backup", "dump", dump.dump(names.database, names.app_role))
     yield Step("open_repository", {"make": True})
-    yield _make_room(facts, "backup")
+    yield make_room(facts, "backup")
     # Twice: the files before the dump, or Odoo may collect one that the dump still names; those since, after it.
     yield Step("collect_files", {**room, "database": names.database})
     yield Step("dump_database", {**room, **dumping, "database": names.database}, undo="remove_one_off")
@@ -94,10 +94,10 @@ def _backup(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> 
 def _restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> Iterator[Step]:
     names, image = _names(operation, droplet), facts.image
     room, target = {"workspace": "restore_test"}, disposable(names)
-    loading = _one_off(operation, facts, droplet, "restore_test", "load", dump.load(target, names.app_role))
-    serving = _one_off(operation, facts, droplet, "restore_test", "proof", dump.serve(), config=True)
+    loading = one_off(operation, facts, droplet, "restore_test", "load", dump.load(target, names.app_role))
+    serving = one_off(operation, facts, droplet, "restore_test", "proof", dump.serve(), config=True)
     yield Step("open_repository", {"make": False})
-    yield _make_room(facts, "restore_test")
+    yield make_room(facts, "restore_test")
     yield Step("fetch_backup", room)
     yield Step("create_disposable", {"database": target, "owner": names.app_role}, undo="drop_disposable")
     yield Step("load_dump", {**room, **loading, "database": target}, undo="remove_one_off")
@@ -111,12 +111,12 @@ def _restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Drople
     yield Step("remove_workspace", room)
 
 
-def _make_room(facts: EnvironmentFacts, name: str) -> Step:
+def make_room(facts: EnvironmentFacts, name: str) -> Step:
     arguments = {"workspace": name, "uid": facts.image.uid, "gid": facts.image.gid}
     return Step("make_workspace", arguments, undo="remove_workspace")
 
 
-def _one_off(
+def one_off(
     operation: Operation,
     facts: EnvironmentFacts,
     droplet: Droplet,

@@ -71,6 +71,7 @@ HANDLERS: dict[str, Handler] = {
     "drop_disposable": backup.drop_disposable,
     "load_dump": backup.load_dump,
     "prove_backup": backup.prove_backup,
+    "place_files": backup.place_files,
     "remove_one_off": backup.remove_one_off,
 }
 

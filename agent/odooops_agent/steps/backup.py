@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -140,6 +141,8 @@ def fetch_backup(ctx: Context, args: Arguments) -> str | None:
     ctx.keep("manifest", dict(manifest))
     ctx.keep("wrong_files", list(files.wrong[:MISSING_LISTED]))
     _require_room(ctx, taken.bytes)
+    if "addons" in args:
+        _require_addons(ctx, manifest["module_versions"], args["addons"])
     return f"{taken.bytes / (1 << 20):.0f} MB and {files.count} files"
 
 
@@ -162,6 +165,25 @@ def _require_room(ctx: Context, dump_bytes: int) -> None:
             "MB at least: enlarge it, or drop old snapshots.",
             code="disk_too_small",
         )
+
+
+def _require_addons(ctx: Context, modules: Mapping[str, str], addons: Sequence[str]) -> None:
+    missing = sorted(set(modules) - set(addons))
+    if missing:
+        raise Permanent(
+            f"{ctx.operation.release.tag} lacks {', '.join(missing[:8])}, which the backup has installed: restore it "
+            "with the release that it was taken of.",
+            code="missing_modules",
+        )
+
+
+def place_files(ctx: Context, args: Arguments) -> str | None:
+    """Put the restored files where the environment's are: beside its snapshots, or in an empty filestore's place."""
+    if "token" in args:
+        ctx.ports.workspace.place_snapshot(ctx.key, args["workspace"], args["token"])
+    else:
+        ctx.ports.workspace.place_filestore(ctx.key, args["workspace"], args["database"])
+    return None
 
 
 def create_disposable(ctx: Context, args: Arguments) -> str | None:

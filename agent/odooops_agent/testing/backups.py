@@ -22,7 +22,7 @@ def run_one_off(world: World, spec: ContainerSpec, on_line: OnLine, cancelled: C
     """Dump or restore, where a door is open to the database that is asked for."""
     given = dict(word.removeprefix("--").partition("=")[::2] for word in spec.argv if word.startswith("--"))
     database = world.databases.get(given["dbname"])
-    room = world.workspaces[spec.labels["odooops.beside"], "backup" if spec.argv[0] == "pg_dump" else "restore_test"]
+    room = world.workspaces[spec.labels["odooops.beside"], spec.mounts[0].source.split("/")[-2]]
     world.call(f"runtime.run {spec.argv[0]} halfway")
     if cancelled():
         raise CancelledError("The operation was called off.")
@@ -191,6 +191,15 @@ class FakeWorkspace:
 
     def offer_files(self, environment: str, name: str, database: str) -> None:
         self._world.call("workspace.offer_files")
+
+    def place_snapshot(self, environment: str, name: str, token: int) -> None:
+        self._world.call("workspace.place_snapshot")
+        room = self._world.workspaces[environment, name]
+        self._world.file_snapshots[environment, token] = room.pop("filestore")
+
+    def place_filestore(self, environment: str, name: str, database: str) -> None:
+        self._world.call("workspace.place_filestore")
+        self._world.filestores[environment, database] = self._world.workspaces[environment, name].pop("filestore")
 
 
 class FakeDoor:

@@ -1,0 +1,199 @@
+"""A backup takes the environment's place on fakes: wholly or not at all, and the present stays as a restore set."""
+
+import copy
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from odooops_agent.errors import Permanent
+from odooops_agent.protocol import RestoreResult, convert
+from odooops_agent.testing.droplet import DATABASE, KEY, FakeDroplet, digest
+from odooops_agent.testing.world import Killed, Outage
+
+from .oracle import check_empty, check_safe
+from .test_backups import back_up, order
+
+
+def restore(droplet, snapshot, number=1, **changes):
+    given = order(snapshot)
+    given["source"].update(changes.pop("source", {}))
+    operation = droplet.operation("restore", number, backup=given, **changes)
+    droplet.workshop.take_on(operation)
+    return operation, droplet.outcome(operation.id)
+
+
+def sets_of(world):
+    return {int(name.rpartition("__s")[2]): one.generation for name, one in world.databases.items() if "__s" in name}
+
+
+def check_no_room_left(droplet):
+    assert droplet.world.workspaces == {}
+    assert droplet.world.doors == set()
+
+
+@pytest.fixture
+def moved_on(deployed):
+    """v1.1.0 was backed up; v1.3.0 serves by now, with the set of v1.1.0 beside it."""
+    deployed.snapshot = back_up(deployed).result["snapshot"]
+    assert deployed.deploy(3).outcome == "succeeded"
+    return deployed
+
+
+def test_the_backup_serves_and_the_present_is_a_restore_set(moved_on):
+    before = sets_of(moved_on.world)
+    operation, finish = restore(moved_on, moved_on.snapshot)
+    assert finish.outcome == "succeeded", finish.error
+    result = convert(finish.result, RestoreResult)
+    assert check_safe(moved_on, token=operation.token, sets={**before, operation.token: "two"}) == digest(1)
+    assert result.digest == digest(1)
+    assert result.restore_set.from_digest == digest(3)
+    assert result.restore_set.database_snapshot == f"{DATABASE}__s{operation.token}"
+    check_no_room_left(moved_on)
+
+
+def test_nothing_is_fetched_or_loaded_under_the_hold(moved_on):
+    moved_on.world.calls.clear()
+    restore(moved_on, moved_on.snapshot)
+    calls = moved_on.world.calls
+    held = calls[calls.index("proxy.hold") : calls.index("proxy.release")]
+    assert "database.swap" in held
+    assert not [call for call in held if call.startswith(("vault.", "workspace.", "runtime.run", "database.snapshot"))]
+
+
+def test_an_environment_that_is_gone_is_installed_from_its_backup(moved_on):
+    world = moved_on.world
+    for part in (world.databases, world.containers, world.filestores, world.file_snapshots, world.upstreams):
+        part.clear()
+    for part in (world.routes, world.configs):
+        part.clear()
+    world.watched = None
+    known = {"database": {"name": DATABASE, "uuid": "0c2d3c1e-8f3a-11f0-9d4e-0242ac120002"}}
+    operation, finish = restore(moved_on, moved_on.snapshot, environment=known)
+    assert finish.outcome == "succeeded", finish.error
+    assert check_safe(moved_on, token=operation.token, sets={}) == digest(1)
+    assert finish.result["restore_set"] is None
+    check_no_room_left(moved_on)
+
+
+def test_a_backup_that_can_t_be_loaded_installs_nothing(moved_on):
+    world = moved_on.world
+    for part in (world.databases, world.containers, world.filestores, world.file_snapshots, world.upstreams):
+        part.clear()
+    for part in (world.routes, world.configs):
+        part.clear()
+    world.watched = None
+    world.before_call = Outage(Permanent("no", "restore_failed"), lambda call: call == "runtime.run pg_restore halfway")
+    _, finish = restore(moved_on, moved_on.snapshot)
+    assert finish.error.code == "restore_failed"
+    check_empty(moved_on)
+
+
+@pytest.mark.parametrize(
+    ("tier", "source"),
+    [
+        ("production", {"environment": "demo/stage", "tier": "staging"}),
+        ("production", {"environment": "other/prod", "tier": "production"}),
+        ("staging", {"environment": "demo/prod", "tier": "production"}),
+        ("staging", {"environment": "demo/stage2", "tier": "staging"}),
+        ("production", {"environment": KEY, "tier": "staging"}),
+    ],
+    ids=["staging to production", "another's production", "down", "sideways", "a tier that lies"],
+)
+def test_no_environment_s_data_go_into_another(moved_on, tier, source):
+    before = copy.deepcopy(moved_on.world.databases)
+    _, finish = restore(moved_on, moved_on.snapshot, source=source, environment={"tier": tier})
+    assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
+    assert moved_on.world.databases == before
+    if tier == "production":
+        assert "never goes to production" in finish.error.message
+
+
+def test_a_release_that_lacks_a_module_of_the_backup_is_refused_before_the_hold(moved_on):
+    kept = moved_on.world.repositories[order()["repository"]["url"]].snapshots[moved_on.snapshot]
+    kept["manifest.json"]["module_versions"]["vanished"] = "19.0.1.0.0"
+    moved_on.world.calls.clear()
+    operation, finish = restore(moved_on, moved_on.snapshot)
+    assert finish.error.code == "missing_modules"
+    assert "proxy.hold" not in moved_on.world.calls
+    check_safe(moved_on, token=operation.token, sets=sets_of(moved_on.world))
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("vault.restore halfway", "disk_full"),
+        ("runtime.run pg_restore halfway", "restore_failed"),
+        ("workspace.place_snapshot", "disk_full"),
+        ("filestore.exchange", "set_gone"),
+        ("database.swap", "database_in_use"),
+    ],
+)
+def test_a_failure_on_the_way_leaves_the_present(moved_on, call, code):
+    before = sets_of(moved_on.world)
+    moved_on.world.before_call = Outage(Permanent("It failed.", code), lambda name: name == call, times=1)
+    operation, finish = restore(moved_on, moved_on.snapshot)
+    assert (finish.outcome, finish.error.code) == ("failed", code)
+    moved_on.world.before_call = lambda name: None
+    assert check_safe(moved_on, token=operation.token, sets=before) == digest(3)
+    check_no_room_left(moved_on)
+
+
+def test_killed_at_every_call(moved_on):
+    """Wherever it dies, the environment ends wholly on the backup or wholly on what it was."""
+    before = sets_of(moved_on.world)
+    moved_on.journal.close()
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+        call, killed, seen = 0, True, set()
+        while killed:
+            call += 1
+            droplet = take(moved_on, Path(scratch) / "take")
+            operation = droplet.operation("restore", 1, backup=order(moved_on.snapshot))
+            killed = killed_at(droplet, operation, call)
+            droplet.restart()
+            now = check_outcome(droplet, operation, before)
+            seen.add(now)
+            droplet.journal.close()
+        assert call > 60
+        assert seen == {digest(1), digest(3)}
+
+
+def take(stage, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for file in stage.folder.glob("*.*"):
+        shutil.copy(file, folder)
+    droplet = FakeDroplet(folder, copy.deepcopy(stage.world))
+    droplet._operations = 20
+    return droplet
+
+
+def killed_at(droplet, operation, number):
+    calls = 0
+
+    def on_call(name):
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise Killed(name)
+
+    droplet.world.before_call = on_call
+    try:
+        droplet.workshop.take_on(operation)
+    except Killed:
+        return True
+    finally:
+        droplet.world.before_call = lambda name: None
+        droplet.world.doors.clear()
+    return False
+
+
+def check_outcome(droplet, operation, before):
+    restored = droplet.world.answering(KEY).digest == digest(1)
+    sets = {**before, operation.token: "two"} if restored else before
+    now = check_safe(droplet, token=operation.token, sets=sets)
+    entry = droplet.journal.get(operation.id)
+    assert entry is None or droplet.outcome(operation.id).outcome == ("succeeded" if restored else "failed")
+    check_no_room_left(droplet)
+    return now
