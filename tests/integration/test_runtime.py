@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from odooops_agent.errors import Cancelled, Permanent, Refused, Retryable
@@ -371,3 +373,62 @@ def test_a_docker_that_is_away_is_worth_another_try(stack: Stack) -> None:
     runtime._api = away.api
     with pytest.raises(Retryable, match="start it"):
         runtime.version()
+
+
+def labelled_image(stack: Stack, label: str) -> str:
+    """Push an image that carries a label, so that a prune can be told to look at nothing else on this machine."""
+    made = stack.client.api.create_container(stack.customer_image(), ["true"], labels={"odooops.stack": stack.name})
+    stack.client.api.commit(made["Id"], repository=f"{stack.name}-kept", tag="latest", changes=[f"LABEL {label}=yes"])
+    stack.client.api.remove_container(made["Id"], force=True)
+    return stack.push(f"{stack.name}-kept:latest", "kept")
+
+
+def prune(stack: Stack, label: str) -> None:
+    """Prune all that `docker system prune -a` would, of what carries the label."""
+    only = {"label": [label]}
+    stack.client.api.prune_containers(filters=only)
+    stack.client.api.prune_images(filters={**only, "dangling": False})
+
+
+def test_the_image_of_a_restore_set_outlives_every_prune(stack: Stack) -> None:
+    label = f"oot-{stack.name}"
+    image = labelled_image(stack, label)
+    stack.client.images.remove(f"{stack.name}-kept:latest")
+    runtime = stack.runtime()
+    runtime.pull(image, print)
+    prune(stack, label)
+    assert not stack.client.images.list(filters={"label": label}), "a prune takes what nobody keeps"
+    runtime.pull(image, print)
+    for _ in range(2):
+        runtime.keep_images(KEY, [image])
+    prune(stack, label)
+    command = ["docker", "system", "prune", "--all", "--force", "--filter", f"label={label}"]
+    assert subprocess.run(command, capture_output=True, check=True).returncode == 0
+    assert stack.client.images.list(filters={"label": label})
+    assert runtime.containers(KEY) == ()  # none of the environment's own, so no deployment trips over it
+    stats = keeper(stack).stats(stream=False)["memory_stats"]
+    print(f"keeping an image takes {stats.get('usage', 0) / 1e6:.1f} MB of memory")
+
+
+def keeper(stack: Stack) -> Any:
+    (found,) = stack.client.containers.list(all=True, filters={"label": f"odooops.keeps={KEY}"})
+    return found
+
+
+def test_an_image_is_let_go_when_its_restore_set_is_gone(stack: Stack) -> None:
+    label = f"oot-gone-{stack.name}"
+    image = labelled_image(stack, label)
+    stack.client.images.remove(f"{stack.name}-kept:latest")
+    runtime = stack.runtime()
+    runtime.pull(image, print)
+    runtime.keep_images(KEY, [image])
+    keeper(stack).kill()
+    runtime.keep_images(KEY, [image])
+    assert keeper(stack).status == "running"
+    runtime.keep_images("other/prod", [])
+    assert keeper(stack).status == "running"
+    runtime.keep_images(KEY, [])
+    prune(stack, label)
+    assert not stack.client.images.list(filters={"label": label})
+    with pytest.raises(Permanent):
+        runtime.keep_images(KEY, [image])  # not here: whoever keeps it pulls it first
