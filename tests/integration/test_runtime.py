@@ -411,7 +411,8 @@ def test_the_image_of_a_restore_set_outlives_every_prune(stack: Stack) -> None:
 
 
 def keeper(stack: Stack) -> Any:
-    (found,) = stack.client.containers.list(all=True, filters={"label": f"odooops.keeps={KEY}"})
+    labels = [f"odooops.stack={stack.name}", f"odooops.keeps={KEY}"]
+    (found,) = stack.client.containers.list(all=True, filters={"label": labels})
     return found
 
 
