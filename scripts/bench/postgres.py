@@ -20,6 +20,13 @@ createdb --username=postgres --owner="$3" "$2"
 pg_dump --username=postgres --format=custom --compress=0 "$1" \
     | pg_restore --username=postgres --no-owner --no-acl --role="$3" --exit-on-error --dbname="$2"
 """
+_DUMP = 'pg_dump --username=postgres --format=custom --compress=0 --file="$2" "$1"'
+_RESTORE = """
+set -euo pipefail
+dropdb --username=postgres --if-exists --force "$2"
+createdb --username=postgres --owner="$3" "$2"
+pg_restore --username=postgres --no-owner --no-acl --role="$3" --exit-on-error --jobs=2 --dbname="$2" "$1"
+"""
 _FILL = """
 INSERT INTO mail_message (message_type, model, res_id, subject, body, date, create_date, author_id, is_internal)
 SELECT 'comment', 'res.partner', 1 + n %% 50, 'Message ' || n, repeat(md5(n::text), 20), now(), now(), 1, true
@@ -40,6 +47,16 @@ def dump_and_restore(stack: Stack, source: str, target: str, owner: str) -> floa
     script = ["bash", "-c", _DUMP_AND_RESTORE, "bash", source, target, owner]
     engine.docker("exec", stack.container("customers-db"), *script)
     return time.monotonic() - began
+
+
+def dump(stack: Stack, source: str, path: str) -> None:
+    """Dump a database to a file within the server's container."""
+    engine.docker("exec", stack.container("customers-db"), "bash", "-c", _DUMP, "bash", source, path)
+
+
+def restore(stack: Stack, path: str, target: str, owner: str) -> None:
+    """Put a dump in the place of a database, with as many jobs as the machine has cores."""
+    engine.docker("exec", stack.container("customers-db"), "bash", "-c", _RESTORE, "bash", path, target, owner)
 
 
 def copy_by_template(stack: Stack, source: str, target: str, owner: str) -> None:
@@ -70,6 +87,13 @@ def fill(stack: Stack, name: str, megabytes: float) -> None:
         while size_mb(stack, name) < megabytes:
             cursor.execute(_FILL, [ROWS_AT_ONCE])
         cursor.execute("ANALYZE")
+
+
+def empty(stack: Stack, name: str) -> None:
+    """Take back what `fill` wrote, so that the next bench finds the size it knows."""
+    with closing(_connect(stack, name)) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM mail_message WHERE subject LIKE 'Message %' AND model = 'res.partner'")
+        cursor.execute("VACUUM (FULL, ANALYZE) mail_message")
 
 
 def checkpoint(stack: Stack) -> None:

@@ -6,7 +6,9 @@ PostgreSQL, workers and limits as ours; no hold, no drain, no copy to go back to
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tarfile
 from pathlib import Path
 
 from scripts.bench import postgres
@@ -25,10 +27,24 @@ class ComposePeer:
 
     def __init__(self, site: Site, source: str) -> None:
         """`source` is the database that each start begins with, as it was before the change."""
-        self._site, self._stack, self._source = site, site.stack, source
+        self._site, self.stack, self._source = site, site.stack, source
         self._files = PeerFiles(site, ROLE)
         self._image = ""
         self.address = ("127.0.0.1", _free_port())
+
+    @property
+    def folder(self) -> Path:
+        return self._files.folder
+
+    @property
+    def filestore(self) -> Path:
+        return self.folder / "data" / "filestore"
+
+    def unpack(self, archive: Path) -> None:
+        """Put an archived filestore in the place of the present one."""
+        shutil.rmtree(self.filestore)
+        with tarfile.open(archive) as tar:
+            tar.extractall(self.filestore.parent, filter="tar")
 
     def prepare(self) -> None:
         postgres.make_role(self._site, ROLE, self._files.password)
@@ -37,7 +53,7 @@ class ComposePeer:
     def start(self, image: str, release: str) -> None:
         """Start on a fresh copy of the database, and warm it."""
         self.stop()
-        postgres.copy_by_template(self._stack, self._source, ROLE, ROLE)
+        postgres.copy_by_template(self.stack, self._source, ROLE, ROLE)
         self.recreate(image)
         wait_for_release(self.address, HOST, release)
         for _ in range(WARM_REQUESTS):
@@ -60,7 +76,7 @@ class ComposePeer:
     def stop(self) -> None:
         if self._image:
             self._compose("down", "--timeout=5")
-        engine.docker("rm", "--force", f"{self._stack.name}-bench-compose")
+        engine.docker("rm", "--force", f"{self.stack.name}-bench-compose")
 
     @staticmethod
     def _update(module: str) -> list[str]:
@@ -70,11 +86,11 @@ class ComposePeer:
     def _compose(self, *argv: str) -> None:
         variables = {
             "PEER_IMAGE": self._image,
-            "PEER_STACK": self._stack.name,
+            "PEER_STACK": self.stack.name,
             "PEER_PORT": str(self.address[1]),
             "PEER_FOLDER": str(self._files.folder),
         }
-        own = [*engine.compose_argv(), f"--file={FILE}", f"--project-name={self._stack.name}-bench", "--progress=quiet"]
+        own = [*engine.compose_argv(), f"--file={FILE}", f"--project-name={self.stack.name}-bench", "--progress=quiet"]
         shell.run([*own, *argv], env=variables)
 
 
