@@ -113,7 +113,7 @@ class Runner:
     """A machine that runs workflows.
 
     :ivar root: where the workflows' files are.
-    :ivar server_url: the git server that stands for github.com.
+    :ivar git_url: the git server that stands for github.com.
     :ivar token: what `github.token` is there.
     :ivar folder: workspaces are made here.
     :ivar extra: more of the machine's environment.
@@ -122,7 +122,7 @@ class Runner:
     """
 
     root: Path
-    server_url: str
+    git_url: str
     token: str
     folder: Path
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -148,22 +148,20 @@ class Runner:
         return self._run(workflow, content, event, settings, inputs, settings.secrets if not event.is_fork else {})
 
     def call(
-        self, workflow: str, event: Event, settings: Settings, inputs: Mapping[str, Any], secrets: Mapping[str, str]
-    ) -> Run:
+        self, workflow: str, event: Event, settings: Settings, inputs: Mapping[str, Any], secrets: Mapping[str, str],
+        given: Mapping[str, dict[str, str]] | None = None,
+    ) -> Run:  # fmt: skip
         """Run a workflow as another one calls it: `uses:`, with these inputs and secrets and no others."""
+        self._given = self._given if given is None else given
         content = rules.load(self.root / ".github/workflows" / workflow)
         trigger = content["on"]["workflow_call"] or {}
         known = trigger.get("secrets") or {}
         assert not secrets.keys() - known.keys(), f"{workflow} takes no {secrets.keys() - known.keys()}"
-        filled = _inputs(
-            trigger.get("inputs") or {}, {name: value for name, value in inputs.items() if value is not None}
-        )
-        run = self._run(workflow, content, event, settings, filled, secrets)
+        inputs = {name: value for name, value in inputs.items() if value is not None}
+        run = self._run(workflow, content, event, settings, _inputs(trigger.get("inputs") or {}, inputs), secrets)
         contexts = {"jobs": {name: {"outputs": outputs} for name, outputs in run.job_outputs.items()}}
         declared = trigger.get("outputs") or {}
-        run.outputs = {
-            name: expressions.as_text(expressions.fill_in(one["value"], contexts)) for name, one in declared.items()
-        }
+        run.outputs = _texts(expressions.fill_in({name: one["value"] for name, one in declared.items()}, contexts))
         return run
 
     def _run(
@@ -208,7 +206,7 @@ class Runner:
             "event_name": event.name, "event": {**event.payload, "inputs": dict(event.inputs)},
             "repository": event.repository, "repository_owner": event.repository.partition("/")[0], "ref": event.ref,
             "ref_name": event.ref_name, "sha": event.sha, "actor": event.actor, "token": self.token,
-            "server_url": self.server_url, "run_id": "1", "job": "",
+            "server_url": "https://github.com", "run_id": "1", "job": "",
         }  # fmt: skip
 
     @staticmethod
@@ -372,7 +370,7 @@ class _Job:
         folder = self._workspace / values.get("path", ".")
         token = values.get("token") or self._runner.token
         depth = [] if values.get("fetch-depth") == "0" else ["--depth=1"]
-        url = f"{self._runner.server_url}/{repository}"
+        url = f"{self._runner.git_url}/{repository}"
         refs = [ref] if depth else ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", ref]
         commands = [
             ["git", "init", "--quiet", str(folder)],
@@ -383,11 +381,11 @@ class _Job:
         return self._commands(commands)
 
     def _set_up_python(self, values: dict[str, str]) -> tuple[int, str]:
-        """Give the job a Python with nothing installed, so that it needs what its requirements say."""
+        """Give each workflow a Python with nothing installed, so that it needs what its requirements say."""
         assert values.get("python-version")
-        code, said = self._commands([[sys.executable, "-m", "venv", str(self._folder / "python")]])
-        self._added["PATH"] = f"{self._folder}/python/bin:{self._machine()['PATH']}"
-        return code, said
+        folder = self._runner.folder / "python" / self._workflow
+        self._added["PATH"] = f"{folder}/bin:{self._machine()['PATH']}"
+        return (0, "") if folder.exists() else self._commands([[sys.executable, "-m", "venv", str(folder)]])
 
     def _log_in(self, values: dict[str, str]) -> tuple[int, str]:
         if not values.get("username") or not values.get("password"):
