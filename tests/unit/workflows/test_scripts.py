@@ -12,6 +12,7 @@ import pytest
 import register_release
 import report_checks
 import request_deployment
+import request_rollback
 from odooops_ci import control, job
 from odooops_ci.errors import InvalidInput, Refused
 
@@ -94,6 +95,42 @@ class TestFollowing:
         away = {"state": "queued", "agent": "The agent droplet-1 is silent."}
         assert self.follow(server, away, {"state": "rejected"}) == 1
         assert "queued (The agent droplet-1 is silent.)" in capsys.readouterr().err
+
+
+class TestRollback:
+    """Back to a release by its name, and followed as a deployment is."""
+
+    SUBMIT, STATUS = "/json/2/odooops.rollback.request/submit", "/json/2/odooops.rollback.request/status"
+
+    def request(self, tag="v1.0.0", reason="orders are lost", *more):
+        argv = ["--environment", "demo/stage", f"--previous-tag={tag}", "--reason", reason, *more]
+        return request_rollback.main(argv)
+
+    @pytest.mark.parametrize("tag", ["v1.0.0", "main-20261123174500-abcdef0"])
+    def test_asks_and_follows(self, server, capsys, tag):
+        row = {"id": 5, "environment": "demo/stage", "tag": tag, "console_url": "https://c/5"}
+        server.answers[self.SUBMIT] = [(200, {**row, "state": "draft"})]
+        server.answers[self.STATUS] = [
+            (200, {**row, "state": "previewing", "ask_again_seconds": 0}),
+            (200, {**row, "state": "done", "mode": "code_only"}),
+        ]
+        assert self.request(tag, "orders are lost", "--wait", "60") == 0
+        assert server.bodies(self.SUBMIT) == [
+            {"environment": "demo/stage", "previous_tag": tag, "reason": "orders are lost"}
+        ]
+        assert json.loads(capsys.readouterr().out)["mode"] == "code_only"
+
+    def test_one_that_fails(self, server, capsys):
+        server.answers[self.SUBMIT] = [(200, {"id": 5})]
+        server.answers[self.STATUS] = [(200, {"state": "failed", "error": {"message": "The snapshot is gone."}})]
+        assert self.request("v1.0.0", "why", "--wait", "60") == 1
+        assert "Rollback 5 ended as failed: The snapshot is gone." in capsys.readouterr().err
+
+    @pytest.mark.parametrize(("tag", "reason"), [("previous", "x"), ("v1.0.0; id", "x"), ("", "x"), ("v1.0.0", "  ")])
+    def test_wrong_input_asks_nothing(self, server, capsys, tag, reason):
+        assert self.request(tag, reason) == 2
+        assert server.requests == []
+        assert len(sentences(capsys.readouterr().err)) == 1
 
 
 class TestOidc:
