@@ -53,6 +53,7 @@ def plan_rollback(
     :raises LeaseLost: something in the environment carries a newer token (only with `execute`).
     """
     checks.check_names(operation)
+    checks.check_bucket(operation)
     if execute:
         checks.check_lease(operation, facts.environment)
     checks.check_identity(operation, facts.environment)

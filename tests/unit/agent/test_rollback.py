@@ -1,9 +1,10 @@
 """Ways back: which are open, why the others are not, and parts that vanish between the approval and the act."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
-from odooops_agent.facts import InstalledModule
+from odooops_agent.facts import InstalledModule, KeptSet
 from odooops_agent.planfile import read_plan_file, shown
 from odooops_agent.plans.hashing import plan_hash, preview_hash
 from odooops_agent.plans.loss import above_ceiling, counts, rank
@@ -115,6 +116,27 @@ def test_older_code_of_the_same_version_updates_the_module_once_more_and_keeps_w
     assert finish.outcome == "succeeded"
     assert finish.result["restore_set"]["from_digest"] == digest(2)
     assert deployed.world.databases[DATABASE].written == {"sale.order": ORDERS}
+
+
+def test_what_the_update_itself_wrote_is_no_loss(deployed):
+    """The set is from before the update; what people could write came after it."""
+    updating = []
+
+    def before_call(call):
+        if call == "runtime.run halfway":
+            deployed.world.seconds += 60
+            updating.append(deployed.world.now())
+
+    deployed.world.before_call = before_call
+    assert deployed.deploy(3).outcome == "succeeded"
+    (copy,) = [one for one in deployed.world.databases.values() if one.mark]
+    target = {**deployed.target(1), "taken_at": "2026-11-23T09:00:00Z"}
+    shown = ways(deployed.preview(1, rollback={"restore_set": target}))["full"].loss
+    assert shown.since == copy.mark.since.replace(microsecond=0)
+    assert copy.mark.since > updating[0]
+    copy.mark = KeptSet(copy.mark.token)  # of an older agent: then by the control plane's word
+    shown = ways(deployed.preview(1, rollback={"restore_set": target}))["full"].loss
+    assert shown.since == datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
 
 def test_no_way_back_is_told_with_its_reasons(updated):
@@ -314,6 +336,12 @@ def test_a_mode_that_this_agent_has_not_is_refused(updated):
         operation = updated.operation("rollback", 1, plan_hash="0" * 64, rollback=rollback)
         updated.workshop.take_on(operation)
         assert updated.outcome(operation.id).error.code == code
+
+
+def test_a_bucket_of_another_tier_closes_every_way(updated):
+    finish = updated.preview(1, environment={"bucket": "staging-demo"})
+    assert [mode for mode, one in ways(finish).items() if one.possible] == ["fix_forward"]
+    assert "staging-demo" in ways(finish)["full"].reason
 
 
 def test_what_runs_already_is_no_way_back(deployed):
