@@ -1,4 +1,4 @@
-"""`odooops-agent`: run, plan FILE, doctor, status, firewall, admin-password ENVIRONMENT."""
+"""`odooops-agent`: run, plan FILE, doctor, status, firewall, admin-password ENVIRONMENT, recovery-password FOLDER."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     password = commands.add_parser("admin-password", help="print the administrator's first password")
     password.add_argument("environment", help="<project>/<code>")
     password.set_defaults(command=_admin_password)
+    recovery = commands.add_parser(
+        "recovery-password", help="print a backup repository's second password, which the offline recovery key opens"
+    )
+    recovery.add_argument("keys", type=Path, help="the repository's folder `keys`; on S3, a copy of it")
+    recovery.set_defaults(command=_recovery_password)
     return parser
 
 
@@ -128,6 +133,26 @@ def _admin_password(options: argparse.Namespace) -> int:
     if password is None:
         raise Refused(f"This agent installed no {options.environment}: its administrator has another password.")
     print(password.reveal())
+    return 0
+
+
+def _recovery_password(options: argparse.Namespace) -> int:
+    """Needs no agent and no settings: what is left after a loss is the repository and the key."""
+    from getpass import getpass
+
+    from .commands.restic import recovery_keys_in
+    from .errors import Refused
+    from .sealing import open_recovery
+
+    try:
+        texts = [path.read_text("utf-8", "replace") for path in sorted(options.keys.iterdir()) if path.is_file()]
+    except OSError as error:
+        raise Refused(f"{options.keys} can't be read ({error.strerror}): give the repository's folder keys.") from None
+    sealed = recovery_keys_in(texts)
+    if not sealed:
+        raise Refused(f"No key in {options.keys} was sealed for a recovery key: was it made after the last backup?")
+    typed = getpass("Recovery key: ") if sys.stdin.isatty() else sys.stdin.readline()
+    print(open_recovery(typed, sealed).reveal())
     return 0
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 from urllib.parse import urlsplit
 
 from nacl.exceptions import CryptoError
@@ -116,16 +117,17 @@ class ResticVault:
         mark = hashlib.sha256(bytes(key)).hexdigest()[:16]
         opened = self._open(repository)
         known = build.recovery_keys(self._told(opened, build.list_keys(), repository.url))
-        for each in known:
-            sign, _, sealed = each.partition(":")
-            if sign == mark:
-                return sealed
+        if mine := [each.sealed for each in known if each.mark == mark]:
+            return mine[0]
         password = Secret(token_urlsafe(32))
         self._redactor.learn(password)
         sealed = seal(password, key)
         with _in_memory(password) as path:
             command = build.add_key(path, f"{build.RECOVERY_PREFIX}{mark}:{sealed}")
             self._told(opened, command, repository.url, files=(path,))
+        # Of a recovery key that was replaced, perhaps because somebody has seen it.
+        for each in known:
+            self._told(opened, build.remove_key(each.id), repository.url)
         return sealed
 
     def save(
@@ -154,7 +156,7 @@ class ResticVault:
         command = build.check_all() if all_data else build.check()
         opened = self._open(repository)
         try:
-            self._run(opened, command, on_line=on_line, cancelled=cancelled)
+            self._unlocked(opened, command, on_line=on_line, cancelled=cancelled)
         except _Troubled as error:
             if error.trouble == "other":  # whatever `check` objects to is damage
                 error = _Troubled("damaged", error.lines)
@@ -230,16 +232,20 @@ class ResticVault:
         cancelled: IsCancelled = lambda: False,
         files: Sequence[str] = (),
     ) -> str:
-        """Run a command; once more when only a dead process of this agent's had the repository locked."""
+        """Run a command and tell what is wrong in the agent's own words."""
         try:
-            return self._run(opened, command, folder=folder, on_line=on_line, cancelled=cancelled, files=files)
-        except _Troubled as error:
-            if error.trouble != "locked" or not self._removed_own_lock(opened):
-                raise _explained(error, url) from error
-        try:
-            return self._run(opened, command, folder=folder, on_line=on_line, cancelled=cancelled, files=files)
+            return self._unlocked(opened, command, folder=folder, on_line=on_line, cancelled=cancelled, files=files)
         except _Troubled as error:
             raise _explained(error, url) from error
+
+    def _unlocked(self, opened: _Opened, command: Sequence[str], **options: Any) -> str:
+        """Run a command; once more when only a dead process of this agent's had the repository locked."""
+        try:
+            return self._run(opened, command, **options)
+        except _Troubled as error:
+            if error.trouble != "locked" or not self._removed_own_lock(opened):
+                raise
+        return self._run(opened, command, **options)
 
     def _removed_own_lock(self, opened: _Opened) -> bool:
         """Remove locks if all of them are this agent's and so old that no living process can be behind them."""

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable
@@ -248,6 +249,19 @@ def test_the_recovery_key_opens_the_repository_when_the_agent_is_gone(kept: Back
     public = b64encode(bytes(offline.public_key)).decode()
     sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public))
     assert sealed == kept.vault.ensure_recovery(kept.repository(recovery_public_key=public)), "made once"
+    command = [sys.executable, "-m", "odooops_agent.cli", "recovery-password", f"{kept.root}/demo/keys"]
+    private = b64encode(bytes(offline)).decode()
+    told = subprocess.run(command, input=private, capture_output=True, text=True, check=True)
+    password = told.stdout.strip()
+    assert password == SealedBox(offline).decrypt(b64decode(sealed or "")).decode()
+    wrong = b64encode(bytes(PrivateKey.generate())).decode()
+    assert subprocess.run(command, input=wrong, capture_output=True, text=True, check=False).returncode == 1
+    newer = b64encode(bytes(PrivateKey.generate().public_key)).decode()
+    kept.vault.ensure_recovery(kept.repository(recovery_public_key=newer))
+    outdated = subprocess.run(command, input=private, capture_output=True, text=True, check=False)
+    assert outdated.returncode == 1, "a key that was replaced opens nothing any more"
+    assert code_of(lambda: kept.vault.ensure(kept.repository(password)), Permanent) == "repository_wrong_password"
+    sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public))
     password = SealedBox(offline).decrypt(b64decode(sealed or "")).decode()
     snapshot = kept.save()
     # Another droplet, another sealing key: only the repository's files and the offline key are left.

@@ -190,6 +190,10 @@ def add_key(password_file: str, sealed: str) -> tuple[str, ...]:
     return ("key", "add", "--new-password-file", password_file, "--user", "odooops", "--host", sealed)
 
 
+def remove_key(number: str) -> tuple[str, ...]:
+    return ("key", "remove", number)
+
+
 def list_keys() -> tuple[str, ...]:
     return ("key", "list", "--json", "--no-lock")
 
@@ -257,7 +261,24 @@ def is_ours(one: Lock, hosts: Iterable[str], now: datetime) -> bool:
     return one.host in set(hosts) and now - one.at >= LOCK_STALE
 
 
-def recovery_keys(text: str) -> tuple[str, ...]:
-    """Return the sealed passwords among a repository's keys."""
-    hosts = (str(key.get("hostName") or key.get("hostname") or "") for key in json.loads(text) or ())
-    return tuple(host.removeprefix(RECOVERY_PREFIX) for host in hosts if host.startswith(RECOVERY_PREFIX))
+def recovery_keys_in(key_files: Iterable[str]) -> tuple[str, ...]:
+    """Return the sealed passwords in a repository's key files (`keys/*`), which anybody may read."""
+    marks = (str((read_line(text) or {}).get("hostname") or "") for text in key_files)
+    found = (mark.removeprefix(RECOVERY_PREFIX) for mark in marks if mark.startswith(RECOVERY_PREFIX))
+    return tuple(each.partition(":")[2] for each in found)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryKey:
+    """A key of a repository whose password is sealed for an offline recovery key."""
+
+    id: str
+    mark: str  # which recovery key
+    sealed: str
+
+
+def recovery_keys(text: str) -> tuple[RecoveryKey, ...]:
+    """Return such keys out of `key list --json`."""
+    given = ((str(key["id"]), str(key.get("hostName") or "")) for key in json.loads(text) or ())
+    parts = ((number, host.removeprefix(RECOVERY_PREFIX)) for number, host in given if host.startswith(RECOVERY_PREFIX))
+    return tuple(RecoveryKey(number, *rest.split(":", 1)) for number, rest in parts if ":" in rest)
