@@ -14,7 +14,7 @@ from odooops_agent.journal import Journal
 from odooops_agent.leases import Leases
 from odooops_agent.operations import Workshop
 from odooops_agent.output import Output
-from odooops_agent.protocol import Ordered
+from odooops_agent.protocol import Ordered, plain
 from odooops_agent.reporter import Reporter
 from odooops_agent.testing.control import FakeControlPlane
 from odooops_agent.testing.droplet import DROPLET, KEY, FakeDroplet, digest
@@ -353,9 +353,10 @@ def kill_at(call, wanted):
         raise Killed(call)
 
 
-def test_a_plan_runs_beside_a_deployment(agent, control):
+@pytest.mark.parametrize("kind", ["plan", "health"])
+def test_what_changes_nothing_runs_beside_a_deployment(agent, control, kind):
     deployed = deployment(agent)
-    plan = agent.droplet.operation("plan", 3)
+    plan = agent.droplet.operation(kind, 3)
     control.queue(deployed)
     control.queue(plan)
     reached, go_on = pause_at(agent.droplet, "runtime.run halfway")
@@ -365,6 +366,22 @@ def test_a_plan_runs_beside_a_deployment(agent, control):
     assert agent.droplet.journal.get(deployed.id).finish is None
     go_on.set()
     assert agent.worker.finish_running(30)
+
+
+def test_of_two_rollbacks_at_once_the_second_finds_another_environment_than_was_approved(agent, control):
+    assert agent.droplet.deploy(3).outcome == "succeeded"
+    target = agent.droplet.target(1)
+    first = agent.droplet.going_back(1, "full")
+    second = agent.droplet.operation("rollback", 1, plan_hash=first.plan_hash, rollback=plain(first.way_back))
+    assert second.way_back.restore_set.token == target["token"]
+    for one in (first, second):
+        control.queue(one)
+    agent.worker.work()
+    assert agent.worker.finish_running(30)
+    ended = [agent.droplet.outcome(one.id) for one in (first, second)]
+    assert [one.outcome for one in ended] == ["succeeded", "failed"]
+    assert ended[1].error.code in ("plan_changed", "set_gone")
+    assert agent.droplet.world.answering(KEY).digest == digest(1)
 
 
 def test_no_work_and_no_control_plane_are_waited_out(agent, control):
