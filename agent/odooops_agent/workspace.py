@@ -35,7 +35,7 @@ from .filestore import (
     _settle,
     _there,
 )
-from .names import DATABASE, require
+from .names import DATABASE, ROLE, require
 
 NAME = re.compile(r"[a-z][a-z_]{0,30}")
 FOLDER = re.compile(r"[0-9a-f]{2}")
@@ -180,7 +180,7 @@ class LocalWorkspace:
             io = stack.enter_context(_directory(made, IO))
             into = stack.enter_context(_made(io, FILES, 0o750, _owner(io)))
             if _there(made, FILES) and not _there(into, database):
-                os.rename(FILES, require(DATABASE, database, "database name"), src_dir_fd=made, dst_dir_fd=into)
+                os.rename(FILES, require(ROLE, database, "database name"), src_dir_fd=made, dst_dir_fd=into)
 
     def place_snapshot(self, environment: str, name: str, token: int) -> None:
         """Move the files to where the environment's snapshots are; done before is success."""

@@ -142,3 +142,24 @@ def test_what_the_container_writes_is_read_by_nobody_else(workspace, room):
     workspace.write(KEY, "backup", "pgpass", "secret")
     assert (room / "io/pgpass").stat().st_mode & 0o777 == 0o600
     assert room.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_disposable_database_s_files_lie_where_its_odoo_looks(workspace, room):
+    stored = put(room / "filestore", b"good")
+    workspace.offer_files(KEY, "backup", f"{DATABASE}__t1")
+    assert (room / "io/filestore" / f"{DATABASE}__t1" / stored).read_bytes() == b"good"
+
+
+def test_restored_files_are_placed_beside_the_snapshots_or_in_an_empty_place(workspace, room, home, live):
+    (home / "snapshots").mkdir()
+    stored = put(room / "filestore", b"good")
+    workspace.place_snapshot(KEY, "backup", 2_000_000_017)
+    workspace.place_snapshot(KEY, "backup", 2_000_000_017)
+    assert (home / "snapshots/2000000017/filestore" / stored).exists()
+    workspace.make(KEY, "backup", UID, GID)
+    put(room / "filestore", b"good")
+    with pytest.raises(Permanent, match="move them away"):
+        workspace.place_filestore(KEY, "backup", DATABASE)
+    live.rmdir()
+    workspace.place_filestore(KEY, "backup", DATABASE)
+    assert (live / stored).exists()
