@@ -28,6 +28,7 @@ from . import audit_event
 from . import oidc_trust
 from . import backup_repository
 from . import backup
+from . import backup_restore
 from . import backup_operation
 from . import backup_policy
 from . import backup_environment

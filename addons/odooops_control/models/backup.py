@@ -155,13 +155,6 @@ class OdooopsBackup(models.Model):
 
     # What an operation asks and tells its subject
 
-    def _may_run(self):
-        """A backup changes nothing: it may always begin."""
-        return True
-
-    def _run_refusal(self):
-        return None
-
     def _on_operation_leased(self, operation):
         """The agent began."""
         if operation.kind == "backup":

@@ -240,6 +240,99 @@ class TestBackup(OdooopsCase):
         self._work("restore_test", {}, "failed", {"code": "interrupted", "step": "load_dump", "message": "Stopped."})
         self.assertEqual(made.test_state, "untested")
 
+    # Restoring
+
+    def _restored_result(self, backup, **values):
+        message = fixture("finish_request_restore")["result"]
+        return {**message, "digest": backup.digest, "database_uuid": self.prod.database_uuid, **values}
+
+    def _started(self, backup):
+        return backup._start_restore(self.administrator, "the import of this morning")
+
+    def test_a_backup_takes_its_environment_s_place(self):
+        first = self._ready()
+        made = self._back_up()
+        later = self._awaiting("v1.1.0", "b" * 40, "sha256:" + "2" * 64)
+        later._approve(self.manager, later.plan_hash, "looked")
+        self._deploy(later)
+        self._started(made)
+        operation = self._lease(("restore",))
+        payload = operation._payload()
+        expected = fixture("lease_response_restore")["operation"]
+        self.assertEqual(payload["backup"].keys(), expected["backup"].keys())
+        self.assertEqual(payload["release"]["digest"], first.release_id.digest)
+        self.assertTrue(operation.exclusive)
+        self._finish(operation, result=self._restored_result(made))
+        self.assertEqual(self.prod.running_deployment_id, first)
+        self.assertEqual((first.state, later.state), ("live", "superseded"))
+        self.assertEqual(self.prod.running_digest, first.release_id.digest)
+        self.assertEqual(self.prod.restore_set_ids.sorted("id")[-1:].database_snapshot, "demo_prod__s19")
+
+    def test_a_restore_that_failed_left_everything(self):
+        live = self._ready()
+        made = self._back_up()
+        self._started(made)
+        error = {"code": "restore_failed", "step": "load_dump", "message": "No."}
+        self._work("restore", {"reverted": True, "health": "green"}, "failed", error)
+        self.assertEqual((self.prod.running_deployment_id, live.state), (live, "live"))
+        self.assertFalse(self.prod.indeterminate)
+
+    def test_a_restore_in_doubt_closes_the_environment(self):
+        self._ready()
+        made = self._back_up()
+        self._started(made)
+        error = {"code": "undo_failed", "step": "swap_database_back", "message": "No."}
+        self._work("restore", {"reverted": False}, "indeterminate", error)
+        self.assertTrue(self.prod.indeterminate)
+        with self.assertRaisesRegex(UserError, "needs repair"):
+            self._started(made)
+
+    def test_an_agent_that_restored_something_else_is_not_believed(self):
+        self._ready()
+        made = self._back_up()
+        self._started(made)
+        self._work("restore", self._restored_result(made, digest="sha256:" + "9" * 64))
+        self.assertTrue(self.prod.indeterminate)
+
+    def test_one_change_at_a_time(self):
+        self._ready()
+        made = self._back_up()
+        self._started(made)
+        with self.assertRaisesRegex(UserError, "under way"):
+            self._started(made)
+
+    def test_a_backup_that_was_let_go_meanwhile_is_not_restored(self):
+        self._ready()
+        made = self._back_up()
+        operation = self._started(made)
+        made._update_state("forgotten")
+        self.assertFalse(self._lease(("restore",)))
+        self.assertEqual(operation.state, "cancelled")
+
+    def test_who_may_restore_what(self):
+        self._ready()
+        made = self._back_up()
+        for user in (self.viewer, self.developer, self.manager):
+            with self.subTest(user=user.login), self.assertRaises(AccessError):
+                made._check_may_restore(user)
+        made._check_may_restore(self.administrator)
+        values = {"environment_id": self.stage.id, "repository_id": self.repository.id, "reason": "button"}
+        of_stage = self.env["odooops.backup"].create(values)
+        of_stage._check_may_restore(self.manager)
+        with self.assertRaises(AccessError):
+            of_stage._check_may_restore(self.developer)
+
+    def test_restoring_is_meant_and_done_in_person(self):
+        self._ready()
+        made = self._back_up()
+        wizard = self.env["odooops.restore.wizard"].create(
+            {"backup_id": made.id, "key_typed": "demo/prod", "reason": "why"}
+        )
+        self.assertIn("hours ago", wizard.loss)
+        with self.assertRaisesRegex(AccessError, "web client"):
+            wizard.with_user(self.administrator).action_restore()
+        self.assertFalse(self._lease(("restore",)))
+
     # The night
 
     def test_the_nightly_round_backs_up_what_is_due_and_tests_it(self):

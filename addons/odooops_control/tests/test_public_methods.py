@@ -11,7 +11,7 @@ ALLOWED = {
     "odooops.agent.enrol": {"action_enrol"},
     "odooops.approval.wizard": {"action_approve", "action_reject"},
     "odooops.audit.event": {"verify"},
-    "odooops.backup": {"action_test"},
+    "odooops.backup": {"action_restore", "action_test"},
     "odooops.backup.repository": {"action_make_recovery_key"},
     "odooops.ci.access": {"action_create_key"},
     "odooops.check.run": {"report"},
@@ -38,6 +38,7 @@ ALLOWED = {
     },
     "odooops.event": {"action_replay"},
     "odooops.project": {"action_open_environments", "action_open_releases"},
+    "odooops.restore.wizard": {"action_restore"},
     "odooops.release": {"register"},
 }
 
