@@ -29,7 +29,7 @@ TABLES = f"""
     CREATE TABLE ir_attachment (id serial PRIMARY KEY, name varchar, res_model varchar, {TIMES});
     CREATE TABLE ir_cron (id serial PRIMARY KEY, {TIMES});
     CREATE TABLE sale_wizard (id serial PRIMARY KEY, {TIMES});
-    CREATE TABLE customers_own (id serial PRIMARY KEY, {TIMES});
+    CREATE TABLE customers_own (id bigserial PRIMARY KEY, {TIMES});
     CREATE TABLE sale_order_tag_rel (sale_order_id int, tag_id int);
     CREATE VIEW sale_report AS SELECT * FROM sale_order
 """  # noqa: S608 constants
