@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import Refused
-from .facts import EnvironmentFacts, ImageManifest, Problem, RollbackFacts, SetFacts
+from .facts import EnvironmentFacts, ImageManifest, RollbackFacts, SetFacts
 from .plans.building import Droplet
 from .plans.modules import plan_modules
 from .plans.rollback import data_since, preview, set_number
@@ -41,13 +41,8 @@ def observe(ports: Ports, operation: Operation, image: ImageManifest | None = No
     )
 
 
-def observe_back(ports: Ports, operation: Operation, image_problem: Problem | None) -> RollbackFacts:
-    """Return the facts that a rollback is decided from, also when its image is not to be had."""
-    environment = observe(ports, operation, NO_IMAGE if image_problem else None)
-    return RollbackFacts(environment, _restore_set(ports, operation), image_problem)
-
-
-def _restore_set(ports: Ports, operation: Operation) -> SetFacts | None:
+def observe_set(ports: Ports, operation: Operation) -> SetFacts | None:
+    """Return what there is of the restore set that a rollback names; None where it names none."""
     rollback, environment = operation.way_back, operation.environment
     if rollback is None or rollback.restore_set is None:
         return None

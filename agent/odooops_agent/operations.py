@@ -15,7 +15,7 @@ from .executor import Ending, Executor, Orders
 from .facts import EnvironmentFacts, Problem, RollbackFacts
 from .health import check_environment
 from .journal import Entry, Journal
-from .observe import look_back, observe, observe_back
+from .observe import NO_IMAGE, look_back, observe, observe_set
 from .output import Output
 from .plans import checks
 from .plans.backup import APART
@@ -231,14 +231,9 @@ class Job:
         return self._approved(plan) if execute else plan
 
     def _observe_back(self, problem: Problem | None) -> RollbackFacts:
-        found: list[RollbackFacts] = []
-
-        def look() -> EnvironmentFacts:
-            found.append(observe_back(self._shop.ports, self._operation, problem))
-            return found[-1].environment
-
-        self._observed(look)
-        return found[-1]
+        ports, operation = self._shop.ports, self._operation
+        environment = self._observed(lambda: observe(ports, operation, NO_IMAGE if problem else None))
+        return RollbackFacts(environment, observe_set(ports, operation), problem)
 
     def _observed(self, look: Callable[[], EnvironmentFacts]) -> EnvironmentFacts:
         """Look around, and refuse what no plan can make good."""
@@ -457,9 +452,9 @@ class Job:
         return FailedRollback(**msgspec.structs.asdict(result), preview=self._preview_anew() if asks_again else None)
 
     def _preview_anew(self) -> RollbackPreview | None:
-        ports = self._shop.ports
+        ports, operation = self._shop.ports, self._operation
         try:
-            return self._look_back(observe_back(ports, self._operation, None))
+            return self._look_back(RollbackFacts(observe(ports, operation), observe_set(ports, operation)))
         except AgentError as away:
             self._context.say(f"There is no new preview: {away.message}")
             return None
