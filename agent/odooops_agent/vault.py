@@ -282,14 +282,15 @@ class ResticVault:
     ) -> str:
         self._hosts()
         with self._locks[opened.url], _in_memory(opened.password) as password:
-            cache = str(self._state / "restic")
+            cache, scratch = str(self._state / "restic"), self._state / "restic-scratch"
+            scratch.mkdir(mode=0o700, exist_ok=True)
             argv = ["setpriv", "--pdeathsig", "KILL", self._program, "--cache-dir", cache, *command]
             keep = tuple(int(path.rpartition("/")[2]) for path in (password, *files))
             try:
                 process = subprocess.Popen(
                     argv,
                     cwd=folder or "/",
-                    env={**_environment(opened, password), "HOME": str(self._state)},
+                    env={**_environment(opened, password), "HOME": str(self._state), "TMPDIR": str(scratch)},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -308,7 +309,6 @@ def _environment(opened: _Opened, password: str) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "TZ": "UTC",
-        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108
         "GOGC": "25",  # a small droplet rather waits than swaps
         "RESTIC_PROGRESS_FPS": "1",
         "RESTIC_REPOSITORY": opened.url,

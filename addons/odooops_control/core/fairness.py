@@ -20,6 +20,7 @@ class Load:
     """What the agent works on, and when each project was served last."""
 
     heavy_running: int = 0
+    heavy_beside: int = 0  # of those, the backups and tests that change no environment
     heavy_limit: int = 1
     busy_environments: frozenset = frozenset()
     running_by_project: tuple = ()
@@ -29,20 +30,29 @@ class Load:
 def in_order(candidates, load):
     """Return the candidates that may run now, the one to lease first at the front.
 
-    Light work (a plan) runs beside heavy work. Between projects the one with less running and
+    Light work (a plan) runs beside heavy work, and what changes an environment waits for no backup or test: a rollback
+    must not stand behind a night's work. Between projects the one with less running and
     the longest wait since it was last served goes first; inside a project the oldest.
     """
     running = dict(load.running_by_project)
     served = dict(load.served_at)
 
     def may_run(one):
-        if one.heavy and load.heavy_running >= load.heavy_limit:
+        in_the_way = load.heavy_running - (load.heavy_beside if one.exclusive else 0)
+        if one.heavy and in_the_way >= load.heavy_limit:
             return False
         return not (one.exclusive and one.environment in load.busy_environments)
 
     def rank(one):
         light_first = one.heavy
         project = one.project
-        return light_first, running.get(project, 0), served.get(project, 0.0), one.queued_at, one.id
+        return (
+            light_first,
+            one.heavy and not one.exclusive,
+            running.get(project, 0),
+            served.get(project, 0.0),
+            one.queued_at,
+            one.id,
+        )
 
     return sorted(filter(may_run, candidates), key=rank)

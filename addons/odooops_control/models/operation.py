@@ -194,6 +194,7 @@ class OdooopsOperation(models.Model):
         served = self.sudo()._read_group([*domain, ("leased_at", "!=", False)], ["project_id"], ["leased_at:max"])
         return fairness.Load(
             heavy_running=len(working.filtered("heavy")),
+            heavy_beside=len(working.filtered(lambda one: one.heavy and not one.exclusive)),
             heavy_limit=agent.heavy_limit,
             busy_environments=frozenset(working.filtered("exclusive").environment_id.ids),
             running_by_project=tuple((project.id, len(ops)) for project, ops in working.grouped("project_id").items()),

@@ -333,6 +333,15 @@ class TestBackup(OdooopsCase):
             wizard.with_user(self.administrator).action_restore()
         self.assertFalse(self._lease(("restore",)))
 
+    def test_a_deployment_does_not_stand_behind_a_backup(self):
+        self._ready()
+        self.env["odooops.backup"]._start(self.prod, "schedule")
+        running = self._lease(("backup",))
+        later = self._awaiting("v1.1.0", "b" * 40, "sha256:" + "2" * 64)
+        later._approve(self.manager, later.plan_hash, "looked")
+        self.assertEqual(self._deploy(later).state, "live")
+        self.assertEqual(running.state, "leased")
+
     # The night
 
     def test_the_nightly_round_backs_up_what_is_due_and_tests_it(self):

@@ -108,9 +108,9 @@ class TestConcurrency(BaseCase):
         self._enqueue("rollback")
         with self._env() as env:
             prod = env["odooops.environment"].search([("project_id", "=", self.project_id), ("code", "=", "prod")])
-            env["odooops.operation"]._enqueue("backup", prod)
+            env["odooops.operation"]._enqueue("destroy", prod)
         self._limit_heavy(1)
-        self._lease_at_once("rollback", "backup")
+        self._lease_at_once("rollback", "destroy")
 
     def _limit_heavy(self, limit):
         with self._env() as env:

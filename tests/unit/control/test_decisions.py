@@ -110,6 +110,13 @@ def test_light_work_runs_beside_heavy():
     assert order([candidate(1), candidate(2, heavy=False)]) == [2, 1]
 
 
+def test_what_changes_an_environment_waits_for_no_backup():
+    backup = fairness.Candidate(3, 1, 2, exclusive=False, heavy=True, queued_at=0.0)
+    assert order([candidate(1), backup], heavy_running=1, heavy_beside=1) == [1]
+    assert order([candidate(1), backup], heavy_running=1) == []
+    assert order([backup, candidate(1, queued_at=9)], heavy_limit=2) == [1, 3], "and goes first"
+
+
 def test_busy_environments_wait():
     assert order([candidate(1), candidate(2, environment=2)], heavy_limit=5, busy_environments=frozenset({1})) == [2]
 
