@@ -2,9 +2,10 @@
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 PYTHON := $(ROOT) .run/venv/bin/python
 BOOTSTRAP := $(ROOT) sh scripts/setup/bootstrap.sh
+comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test bench lint clean
+.PHONY: help demo up down test bench lint preflight clean
 
 help:
 	@echo "make demo          set everything up and show a release travel from a git tag to a healthy production"
@@ -13,6 +14,7 @@ help:
 	@echo "make test          every test, on real Odoo, PostgreSQL, Docker and Caddy"
 	@echo "make bench         measure against the alternatives"
 	@echo "make lint          every linter; PROVE=1 runs them on bad files instead, where each has to find something"
+	@echo "make preflight     the gate of a pull request, on what differs from main; ONLY=risk,version runs some checks"
 
 demo:
 	@$(BOOTSTRAP)
@@ -40,3 +42,7 @@ bench:
 lint:
 	@$(BOOTSTRAP) dev
 	@$(PYTHON) -m scripts.ci.lint $(if $(PROVE),--prove)
+
+preflight:
+	@$(BOOTSTRAP) dev
+	@$(PYTHON) -m scripts.ci.preflight_here $(subst $(comma), ,$(or $(ONLY),all))

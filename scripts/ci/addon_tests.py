@@ -92,6 +92,17 @@ class TestServer:
         self._network = stack.container("addon-tests")
         self._image = stack.images["test"]
 
+    @property
+    def network(self):
+        return self._network
+
+    def environment(self):
+        """Return libpq's variables for this server, by an address that host and containers reach alike."""
+        address = engine.docker(
+            "inspect", "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self._name
+        ).strip()
+        return {"PGHOST": address, "PGPORT": "5432", "PGUSER": ROLE, "PGPASSWORD": self._password}
+
     def ensure(self, image):
         """Start the server unless it runs; return a word about it."""
         if self._running():
