@@ -64,6 +64,7 @@ class Part:
     modules: tuple[Module, ...]
     findings: tuple[Finding, ...] = ()
     ran: dict[str, int] = field(default_factory=dict)
+    total: int = 0
 
 
 class Run:
@@ -162,7 +163,7 @@ class Run:
                 Finding(".", f"Odoo ended with code {code}: {last}.", "Run it by hand to see why.", "odoo-exit")
             )
         findings += _untested(modules, outcome.ran)
-        return Part(modules, tuple(findings), outcome.ran)
+        return Part(modules, tuple(findings), outcome.ran, outcome.total)
 
     def _half_installed(self, database: str, modules: Sequence[Module]) -> Iterator[Finding]:
         states = self._databases.states(database)
@@ -233,7 +234,7 @@ def check(repository: Repository, changes: Changes, options: Options) -> Report:
         coverage = run.coverage(changes, modules)
     findings = [finding for part in parts for finding in part.findings]
     findings += [*coverage.findings(), *_too_little(coverage, options)]
-    count = sum(sum(part.ran.values()) for part in parts)
+    count = sum(part.total for part in parts)
     shown = (
         f", {coverage.percent:.0f} % of {coverage.total} changed statements run" if coverage.percent is not None else ""
     )
