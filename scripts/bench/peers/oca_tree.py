@@ -1,4 +1,4 @@
-"""This repository with forty real OCA addons selected: each of their repositories a submodule, made from PyPI's wheels."""
+"""This repository with forty real OCA addons selected: their repositories are submodules, made from PyPI's wheels."""
 
 from __future__ import annotations
 
@@ -29,11 +29,7 @@ def make(folder: Path) -> Path:
     commit(tree, "No OCA modules")
     for name, modules in repositories(wheels, folder / "oca").items():
         for module in modules:
-            argv = [sys.executable, str(paths.ROOT / "scripts/ci/odooops"), "oca", "add",
-                    f"file://{folder / 'oca' / name}", module, f"--by={WHO}"]  # fmt: skip
-            done = subprocess.run(argv, cwd=tree, env=environment(), capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(f"odooops oca add {module}: {done.stderr.strip()}")
+            golden_path(tree, "add", f"file://{folder / 'oca' / name}", module, f"--by={WHO}")
     commit(tree, "Forty OCA modules")
     return tree
 
@@ -67,6 +63,17 @@ def repositories(wheels: list[Path], folder: Path) -> Mapping[str, list[str]]:
         git(folder / repository, "init", "--quiet", "--initial-branch=19.0")
         commit(folder / repository, "As PyPI has it")
     return found
+
+
+def remove(tree: Path, module: str) -> None:
+    golden_path(tree, "remove", module)
+
+
+def golden_path(tree: Path, *arguments: str) -> None:
+    argv = [sys.executable, str(paths.ROOT / "scripts/ci/odooops"), "oca", *arguments]
+    done = subprocess.run(argv, cwd=tree, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"odooops oca {' '.join(arguments)}: {done.stderr.strip()}")
 
 
 def commit(folder: Path, message: str) -> None:

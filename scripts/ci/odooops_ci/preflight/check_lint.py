@@ -24,7 +24,10 @@ from .findings import WARNING, Finding, Report, ordered
 from .repository import Module, Repository
 
 HERE = Path(__file__).parent / "data"
-PYLINT_NOT = "missing-readme,unknown-option-value"
+# A README.rst is made when an addon is published; a model spread over files by concern is a layout; comments may name
+# other tools' checks.
+PYLINT_NOT = "missing-readme,consider-merging-classes-inherited,unknown-option-value"
+OWN_CHOICE = re.compile(r"^\s*(enable|disable)\s*=", re.MULTILINE)
 PYLINT_OWN = (
     "duplicate-key,function-redefined,no-self-argument,redundant-keyword-arg,undefined-variable,unreachable,"
     "used-before-assignment"
@@ -131,20 +134,10 @@ def _ruff_mend(one: dict[str, object]) -> str:
 
 
 def pylint(target: Target) -> list[Finding]:
-    own = target.root / ".pylintrc"
-    unwanted = PYLINT_NOT if own.is_file() else f"{PYLINT_NOT},manifest-required-author"  # the OCA's own rule
+    folders = (module.folder for module in target.modules)
     done = _call(
         target.root,
-        [
-            tool("pylint"),
-            f"--rcfile={own if own.is_file() else HERE / 'pylintrc'}",
-            "--disable=all",
-            f"--enable=odoolint,{PYLINT_OWN}",
-            f"--disable={unwanted}",
-            "--output-format=json",
-            "--score=no",
-            *(module.folder for module in target.modules),
-        ],
+        [tool("pylint"), *pylint_options(target.root), "--output-format=json", "--score=no", *folders],
     )
     if done is None:
         return [_missing("pylint")]
@@ -164,6 +157,21 @@ def pylint(target: Target) -> list[Finding]:
         )
         for one in found
     ]
+
+
+def pylint_options(root: Path) -> list[str]:
+    """Return the options: a .pylintrc that chooses checks decides, else pylint-odoo's and some of pylint's."""
+    own = root / ".pylintrc"
+    if not own.is_file():
+        # The last is the OCA's own rule for its own addons.
+        return [f"--rcfile={HERE / 'pylintrc'}", *_checks(f"{PYLINT_NOT},manifest-required-author")]
+    if OWN_CHOICE.search(own.read_text(encoding="utf-8", errors="replace")):
+        return [f"--rcfile={own}"]
+    return [f"--rcfile={own}", *_checks(PYLINT_NOT)]
+
+
+def _checks(unwanted: str) -> list[str]:
+    return ["--disable=all", f"--enable=odoolint,{PYLINT_OWN}", f"--disable={unwanted}"]
 
 
 def _pylint_mend(symbol: str) -> str:
