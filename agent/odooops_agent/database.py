@@ -29,8 +29,9 @@ from .protocol import Loss
 
 COPY_SECONDS = 3600.0
 EVICT_SECONDS = 30.0
-# A session appears in pg_stat_activity a moment after its right to connect was checked: so look more than once.
-QUIET_LOOKS = 3
+# A session appears in pg_stat_activity a moment after its right to connect was checked: so look more than once. Copying
+# and renaming refuse by themselves what was missed.
+QUIET_LOOKS = 2
 
 Login = tuple[str, str]  # role, password
 Value = TypeVar("Value")

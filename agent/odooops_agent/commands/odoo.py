@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from ..names import CONFIG_FILE, DATA_DIR, DATABASE, HELPERS, HOST, MODULE, STANDBY_READY, require
 
 PYTHON = "odooops-python"
+SERVER = (PYTHON, f"{HELPERS}/server/odoo")
 
 
 def web(config: str = CONFIG_FILE) -> tuple[str, ...]:
-    """Serve requests and websockets and run no scheduled job.
-
-    Started through the `odoo` script: `python -m odoo` has silently no websocket process.
-    """
-    return ("odoo", "-c", config, "--max-cron-threads=0")
+    """Serve requests and websockets and run no scheduled job."""
+    return (*SERVER, "--", "-c", config, "--max-cron-threads=0")
 
 
 def standby(gate: str, config: str = CONFIG_FILE) -> tuple[str, ...]:
@@ -22,7 +20,7 @@ def standby(gate: str, config: str = CONFIG_FILE) -> tuple[str, ...]:
 
     :param gate: a file below the data directory.
     """
-    return (PYTHON, f"{HELPERS}/standby/odoo", "--gate", f"{DATA_DIR}/{gate}", "--", *web(config)[1:])
+    return (*SERVER, "--gate", f"{DATA_DIR}/{gate}", *web(config)[len(SERVER) :])
 
 
 def is_ready() -> tuple[str, ...]:
@@ -37,7 +35,7 @@ def cron(workers: int, connections: int, config: str = CONFIG_FILE) -> tuple[str
     threads, a worker whose job hangs can be killed and is replaced.
     """
     return (
-        "odoo", "-c", config, "--no-http", "--workers=1", f"--max-cron-threads={workers}",
+        *SERVER, "--", "-c", config, "--no-http", "--workers=1", f"--max-cron-threads={workers}",
         f"--db_maxconn={connections}",
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from ..errors import Permanent
 from ..ports import Route
 from .context import Arguments, Context
 
-DRAIN_POLL_SECONDS = 0.1
+DRAIN_POLL_SECONDS = 0.05
 # A request may sit between the proxy's count and its dial; two empty looks in a row exclude that.
 EMPTY_LOOKS = 2
 

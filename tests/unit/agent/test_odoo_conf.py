@@ -148,15 +148,16 @@ def test_without_workers_there_is_no_websocket():
 
 # -- what is run
 
+SERVER = ("odooops-python", "/usr/local/lib/odooops/server/odoo")
+
 
 def test_web_serves_and_runs_no_job():
-    assert odoo.web() == ("odoo", "-c", "/etc/odoo/odoo.conf", "--max-cron-threads=0")
+    assert odoo.web() == (*SERVER, "--", "-c", "/etc/odoo/odoo.conf", "--max-cron-threads=0")
 
 
 def test_a_server_in_waiting_is_the_same_server_later():
     argv = odoo.standby("standby-17")
-    assert argv[:4] == ("odooops-python", "/usr/local/lib/odooops/standby/odoo", "--gate", "/var/lib/odoo/standby-17")
-    assert argv[argv.index("--") + 1 :] == odoo.web()[1:]
+    assert argv == (*SERVER, "--gate", "/var/lib/odoo/standby-17", *odoo.web()[2:])
 
 
 def test_visitors_who_wait_do_not_wait_for_the_websocket_process():
@@ -166,8 +167,8 @@ def test_visitors_who_wait_do_not_wait_for_the_websocket_process():
 
 def test_cron_runs_jobs_and_serves_nobody():
     argv = odoo.cron(2, 3)
-    assert argv[:3] == ("odoo", "-c", "/etc/odoo/odoo.conf")
-    assert set(argv[3:]) == {"--no-http", "--workers=1", "--max-cron-threads=2", "--db_maxconn=3"}
+    assert argv[:5] == (*SERVER, "--", "-c", "/etc/odoo/odoo.conf")
+    assert set(argv[5:]) == {"--no-http", "--workers=1", "--max-cron-threads=2", "--db_maxconn=3"}
 
 
 def test_update():

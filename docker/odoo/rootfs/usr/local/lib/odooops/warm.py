@@ -102,7 +102,7 @@ def warm(
                 return len(workers), warmed
             if clock() >= deadline:
                 return len(workers), min(warmed, len(workers) - 1) if workers else 0
-            sleep(PAUSE_SECONDS if answers[0].status else PAUSE_SECONDS * 5)
+            sleep(PAUSE_SECONDS)
 
 
 def warm_websocket(
