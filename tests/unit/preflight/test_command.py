@@ -193,9 +193,9 @@ def test_results_are_reported_to_the_control_plane(workshop, plane):
     assert first["project"] == "demo"
     assert first["commit_sha"] == workshop.git("rev-parse", "HEAD")
     by_name = {body["name"]: body for _, body, _ in plane.calls}
-    assert by_name["preflight/version"]["status"] == "failed"
-    assert by_name["preflight/version"]["details"]["findings"][0]["file"] == "addons/custom/workshop/__manifest__.py"
-    assert by_name["preflight/risk"]["details"]["facts"]["tier"]
+    assert by_name["version"]["status"] == "failed"
+    assert by_name["version"]["details"]["findings"][0]["file"] == "addons/custom/workshop/__manifest__.py"
+    assert by_name["risk"]["details"]["facts"]["tier"]
 
 
 def test_result_that_nobody_recorded_is_no_pass(workshop, plane):

@@ -5,6 +5,7 @@ The tier is a fact for whoever approves, not a fault: this check fails only when
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -44,8 +45,8 @@ def check(repository: Repository, changes: Changes, labels: Iterable[str] = ()) 
     found = facts_of.gather(repository, changes)
     fired = judge(rules, found)
     computed = highest(one.rule.tier for one in fired)
-    raised_by = [name for name in labels if rules.labels.get(name.strip().lower(), "low") != "low"]
-    tier = highest([computed, *(rules.labels[name.strip().lower()] for name in raised_by)])
+    raised_by = [name for name in labels if rules.labels.get(plain(name), "low") != "low"]
+    tier = highest([computed, *(rules.labels[plain(name)] for name in raised_by)])
     findings = facts_of.unparsed(changes) + [_notice(one) for one in fired if one.rule.tier != "low"]
     findings += [_powerless(name) for name in labels if _is_powerless(name, rules)]
     own = path.parent == repository.root
@@ -76,6 +77,11 @@ def judge(rules: Rules, found: Iterable[Fact]) -> list[Fired]:
     return sorted(fired.values(), key=lambda one: (-TIERS.index(one.rule.tier), one.rule.id))
 
 
+def plain(label: str) -> str:
+    """Return a label as the rules write it: "Risk/High" is "risk: high"."""
+    return re.sub(r"\s*[:/-]\s*", ": ", label.strip().lower(), count=1)
+
+
 def highest(tiers: Iterable[str]) -> str:
     return max(tiers, key=TIERS.index, default=TIERS[0])
 
@@ -94,7 +100,7 @@ def _notice(one: Fired) -> Finding:
 
 
 def _is_powerless(label: str, rules: Rules) -> bool:
-    name = label.strip().lower()
+    name = plain(label)
     return name.startswith(MIGHT_BE_RISK) and rules.labels.get(name, "low") == "low"
 
 

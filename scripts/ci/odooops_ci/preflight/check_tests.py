@@ -84,13 +84,16 @@ class Run:
 
     def _find_odoo(self) -> Odoo:
         if not self._options.image:
-            return odoo_process.on_this_machine(self._options.odoo, self._options.python, self._libraries)
+            login = self._databases.login
+            return odoo_process.on_this_machine(self._options.odoo, self._options.python, self._libraries, login)
         mounts = {
             self._repository.root: "ro",
             self._work: "rw",
             **{Path(one): "ro" for one in self._options.odoo_addons},
         }
-        return odoo_process.in_image(self._options.image, self._options.network, mounts, self._libraries)
+        return odoo_process.in_image(
+            self._options.image, self._options.network, mounts, self._libraries, self._databases.login
+        )
 
     def test(self, modules: Sequence[Module]) -> tuple[list[Part], str]:
         """Test addons; return the parts, and a word about the template."""

@@ -14,6 +14,8 @@ from ..errors import Refused
 PREFIX = "odooops_preflight_"
 TEMPLATES_KEPT = 4
 INSTALL = "Install what the tests need: pip install 'odooops[tests]'."
+SUPERUSER = "postgres"
+ROLE = "odooops_preflight"
 LOCK = 7_203_119  # any number: who makes a template holds it
 
 
@@ -26,14 +28,32 @@ class Databases:
                 "The tests need a PostgreSQL: set PGHOST, PGPORT, PGUSER and PGPASSWORD to one whose user may create "
                 "databases (in this repository, make preflight starts one)."
             )
-        if environment.get("PGUSER", "") in ("", "postgres"):
-            raise Refused("Odoo refuses to work as PostgreSQL's user postgres: set PGUSER to one with CREATEDB.")
         try:
             import psycopg2
             import psycopg2.sql
         except ImportError:
             raise Refused(f"psycopg2 is missing. {INSTALL}") from None
         self._psycopg2: Any = psycopg2
+        self.login: Mapping[str, str] = {}
+        if environment.get("PGUSER", "") in ("", SUPERUSER):
+            self.login = self._own_role()
+
+    def _own_role(self) -> dict[str, str]:
+        """Make a role that may create databases and nothing else: Odoo refuses to work as PostgreSQL's superuser.
+
+        Returns libpq's variables for it; its password is of this run.
+        """
+        password = secrets.token_urlsafe(24)
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
+            verb = "ALTER" if cursor.fetchone() else "CREATE"
+            statement = self._statement(verb + " ROLE {} LOGIN CREATEDB NOSUPERUSER PASSWORD ", ROLE)
+            try:
+                cursor.execute(statement + self._psycopg2.sql.Literal(password))
+            except self._psycopg2.Error:
+                raise Refused(f"PostgreSQL refuses to make the role {ROLE}: set PGUSER to one with CREATEDB.") from None
+        return {"PGUSER": ROLE, "PGPASSWORD": password}
 
     def template(self, key: tuple[str, ...], make: Callable[[str], None]) -> tuple[str, bool]:
         """Return the template for a key and whether it was there; `make` fills a new one."""
@@ -70,7 +90,8 @@ class Databases:
 
     def _connect(self, database: str = "postgres") -> Any:
         try:
-            connection = self._psycopg2.connect(dbname=database, connect_timeout=10)
+            login = {"user": self.login["PGUSER"], "password": self.login["PGPASSWORD"]} if self.login else {}
+            connection = self._psycopg2.connect(dbname=database, connect_timeout=10, **login)
         except self._psycopg2.OperationalError as error:
             raise Refused(f"PostgreSQL can't be used: {str(error).strip().splitlines()[0]}.") from None
         connection.autocommit = True

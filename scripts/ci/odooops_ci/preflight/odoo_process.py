@@ -37,8 +37,10 @@ class Odoo:
         return [*self.prefix, self.python, *coverage, self.script, *arguments]
 
 
-def on_this_machine(program: str, python: str, libraries: Path) -> Odoo:
+def on_this_machine(program: str, python: str, libraries: Path, login: Mapping[str, str]) -> Odoo:
     """Return Odoo as it is installed here.
+
+    :param login: libpq's variables that differ from this process's.
 
     :raise Refused: it is not.
     """
@@ -49,14 +51,15 @@ def on_this_machine(program: str, python: str, libraries: Path) -> Odoo:
         )
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         python = python or python_of(file.readline())
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH", ""), str(libraries))))}
+    search = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH", ""), str(libraries))))
+    environment = {"PYTHONPATH": search, **login}
     done = _run([python, path, "--version"], environment)
     if done.returncode:
         raise Refused(f"{path} --version fails: {_last(done)}.")
     return Odoo((), python, path, f"{path} {done.stdout.strip()}", environment)
 
 
-def in_image(image: str, network: str, mounts: Mapping[Path, str], libraries: Path) -> Odoo:
+def in_image(image: str, network: str, mounts: Mapping[Path, str], libraries: Path, login: Mapping[str, str]) -> Odoo:
     """Return Odoo as an image has it.
 
     :param mounts: folders by "ro" or "rw", mounted where they are.
@@ -70,7 +73,8 @@ def in_image(image: str, network: str, mounts: Mapping[Path, str], libraries: Pa
         raise Refused(f"There is no image {image} here: docker pull or build it first.")
     volumes = [f"--volume={folder}:{folder}:{mode}" for folder, mode in mounts.items()]
     options = [f"--network={network}"] if network else []
-    variables = [f"--env={name}" for name in DATABASE_VARIABLES if name in os.environ]
+    # By name alone: the password stays out of the command line, and comes from the client's environment.
+    variables = [f"--env={name}" for name in DATABASE_VARIABLES if name in os.environ or name in login]
     prefix = [
         docker,
         "run",
@@ -88,7 +92,7 @@ def in_image(image: str, network: str, mounts: Mapping[Path, str], libraries: Pa
     if not found or not found[0]:
         raise Refused(f"The image {image} has no program odoo: name one made by docker/odoo, or odoo:19.0.")
     python = python_of(found[1] if len(found) > 1 else "")
-    return Odoo((*prefix, f"--entrypoint={python}", image), "", found[0], inspected.stdout.strip())
+    return Odoo((*prefix, f"--entrypoint={python}", image), "", found[0], inspected.stdout.strip(), dict(login))
 
 
 def python_of(first_line: str) -> str:

@@ -113,7 +113,7 @@ def for_control(report: Report) -> Mapping[str, Any]:
         "finding_count": len(findings),
     }
     return {
-        "name": f"preflight/{report.check}",
+        "name": report.check,
         "status": content["status"],
         "summary": content["summary"],
         "details": details,
