@@ -179,7 +179,8 @@ def test_python_that_breaks_the_parser_fails_too(workshop, text):
 
 @pytest.mark.parametrize(
     ("label", "expected"),
-    [("risk: high", "high"), ("Risk: Critical", "critical"), ("risk/high", "high"), ("RISK-critical", "critical"), ("risk: low", "medium"), ("risk: medium", "medium"),
+    [("risk: high", "high"), ("Risk: Critical", "critical"), ("risk/high", "high"), ("RISK-critical", "critical"),
+     ("risk: low", "medium"), ("risk: medium", "medium"),
      ("bug", "medium")],
 )  # fmt: skip
 def test_labels_raise_and_never_lower(workshop, label, expected):
