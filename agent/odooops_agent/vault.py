@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import threading
@@ -41,6 +42,7 @@ COMMAND_SECONDS = 6 * 3600.0
 SHORT_SECONDS = 300.0
 PROBE_SECONDS = 5.0
 ASK_SECONDS = 0.2
+END_SECONDS = 10.0
 TAIL_LINES = 30
 KEPT_BYTES_MAX = 64 << 20
 TELL_SECONDS = 2.0
@@ -248,12 +250,12 @@ class ResticVault:
         return self._run(opened, command, **options)
 
     def _removed_own_lock(self, opened: _Opened) -> bool:
-        """Remove locks if all of them are this agent's and so old that no living process can be behind them."""
+        """Remove locks if all of them are this agent's and no living process is behind any."""
         try:
             numbers = self._ask(opened, build.list_locks()).split()
             locks = [build.lock(self._ask(opened, build.read_lock(number))) for number in numbers]
-            now, hosts = datetime.now(UTC), self._hosts()
-            if not all(build.is_ours(one, hosts, now) for one in locks):
+            now, hosts, here = datetime.now(UTC), self._hosts(), socket.gethostname()
+            if not all(build.is_dead(one, here, hosts, _is_alive, now) for one in locks):
                 return False
             self._ask(opened, build.unlock())
         except _Troubled:
@@ -284,7 +286,7 @@ class ResticVault:
         with self._locks[opened.url], _in_memory(opened.password) as password:
             cache, scratch = str(self._state / "restic"), self._state / "restic-scratch"
             scratch.mkdir(mode=0o700, exist_ok=True)
-            argv = ["setpriv", "--pdeathsig", "KILL", self._program, "--cache-dir", cache, *command]
+            argv = ["setpriv", "--pdeathsig", "INT", self._program, "--cache-dir", cache, *command]
             keep = tuple(int(path.rpartition("/")[2]) for path in (password, *files))
             try:
                 process = subprocess.Popen(
@@ -302,7 +304,28 @@ class ResticVault:
                 try:
                     return _follow(process, opened.url, on_line, cancelled, seconds)
                 finally:
-                    process.kill()
+                    _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a restic that still runs: asked politely it takes its lock along."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _environment(opened: _Opened, password: str) -> dict[str, str]:

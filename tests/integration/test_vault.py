@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from nacl.public import PrivateKey, SealedBox
 from odooops_agent.commands import restic as build
-from odooops_agent.errors import AgentError, Permanent, Refused, Retryable
+from odooops_agent.errors import AgentError, Cancelled, Permanent, Refused, Retryable
 from odooops_agent.protocol import Repository, Retention
 from odooops_agent.sealing import SealingKey, seal
 from odooops_agent.secrets import Redactor, Secret
@@ -191,8 +192,9 @@ def test_a_damaged_repository_is_told_when_restoring(kept: Backups, tmp_path: Pa
     assert code_of(lambda: kept.vault.restore(*where), Permanent) == "repository_damaged"
 
 
-def leave_a_lock(backups: Backups) -> None:
-    """Leave the lock of a restic that was killed."""
+@contextmanager
+def a_lock(backups: Backups) -> Iterator[None]:
+    """Have a restic at work on the repository; killed in the end, it leaves its lock behind."""
     program = subprocess.Popen(
         ["restic", "backup", "--stdin", "--host", "x"],
         env={**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_REPOSITORY": f"{backups.root}/demo"},
@@ -203,28 +205,50 @@ def leave_a_lock(backups: Backups) -> None:
     deadline = time.monotonic() + 30
     while not list(locks.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    program.kill()
-    program.wait()
+    try:
+        yield
+    finally:
+        program.kill()
+        program.wait()
     assert list(locks.iterdir())
 
 
-def test_a_fresh_lock_is_respected(kept: Backups) -> None:
-    leave_a_lock(kept)
-    assert code_of(kept.check, Retryable) == "repository_locked"
+def leave_a_lock(backups: Backups) -> None:
+    with a_lock(backups):
+        pass
 
 
-def test_an_old_lock_of_the_agent_itself_is_removed(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_of_the_agent_s_own_dead_process_is_removed(kept: Backups) -> None:
     leave_a_lock(kept)
-    monkeypatch.setattr(build, "LOCK_STALE", timedelta(0))
     kept.check()
     assert not list((kept.root / "demo/locks").iterdir())
 
 
-def test_an_old_lock_of_another_machine_is_respected(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_of_a_living_process_is_respected(kept: Backups) -> None:
+    with a_lock(kept):
+        assert code_of(kept.check, Retryable) == "repository_locked"
+    kept.check()
+
+
+def test_a_lock_of_another_machine_is_respected_however_old(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_a_lock(kept)
     monkeypatch.setattr(build, "LOCK_STALE", timedelta(0))
-    monkeypatch.setattr(kept.vault, "_hosts", lambda: {"another-machine"})
+    monkeypatch.setattr("odooops_agent.vault.socket.gethostname", lambda: "this-machine")
+    (kept.state / "restic-hosts").write_text("an-earlier-name")
     assert code_of(kept.check, Retryable) == "repository_locked"
+
+
+def test_a_backup_that_is_called_off_stands_in_nobody_s_way(kept: Backups) -> None:
+    (kept.source / "database.dump").write_bytes(b"PGDMP" + os.urandom(100 << 20))
+    where = (kept.repository(), kept.source, ("database.dump",), HOST, (), datetime.now(UTC), kept.lines.append)
+    began = time.monotonic()
+
+    def called_off() -> bool:
+        return bool(list((kept.root / "demo/locks").iterdir())) or time.monotonic() - began > 20
+
+    with pytest.raises(Cancelled):
+        kept.vault.save(*where, called_off)
+    kept.check()
 
 
 def test_retention_keeps_what_the_policy_says_and_other_environments(kept: Backups) -> None:

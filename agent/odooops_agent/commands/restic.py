@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -256,8 +256,14 @@ def lock(text: str) -> Lock:
     return Lock(str(given.get("hostname")), int(given.get("pid") or 0), datetime.fromisoformat(at))
 
 
-def is_ours(one: Lock, hosts: Iterable[str], now: datetime) -> bool:
-    """Tell whether a lock is of this agent and nobody renews it any more."""
+def is_dead(one: Lock, here: str, hosts: Iterable[str], alive: Callable[[int], bool], now: datetime) -> bool:
+    """Tell whether a lock is provably this agent's and of a process that has ended.
+
+    :param here: this host's name; a container's, which no other has.
+    :param hosts: the names the agent had, this one among them: under an older one only age tells.
+    """
+    if one.host == here:
+        return not alive(one.pid)
     return one.host in set(hosts) and now - one.at >= LOCK_STALE
 
 
