@@ -224,6 +224,12 @@ def test_update_follows_a_submodule_moved_by_hand(shop):
     assert oca(shop).allowlist().entries["auditlog"].commit == commit
 
 
+def test_update_to_what_git_would_take_for_an_option(shop):
+    oca(shop).add(shop.url, "auditlog")
+    with pytest.raises(InvalidInput):
+        oca(shop).update("auditlog", "--upload-pack=touch evil")
+
+
 def test_update_of_nothing(shop):
     with pytest.raises(Refused, match="neither selected nor a submodule"):
         oca(shop).update("auditlog")

@@ -6,8 +6,7 @@ import datetime
 import os
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,10 @@ from ..preflight import repository as repositories
 from ..preflight.allowlist import Allowlist, Entry
 from ..preflight.repository import Repository
 from ..preflight.sources import normal_url, odoo_modules
+from ..tree import Tree
 from . import review, wheels
 from .entries import Entries
+from .submodules import Submodules, configured
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 EMAIL = re.compile(r"[^\s@]+@[^\s@]+")
@@ -46,6 +47,7 @@ class GoldenPath:
         self.root = root
         self.today = today or datetime.datetime.now(datetime.UTC).date()
         self._auditor = auditor
+        self._submodules = Submodules(root)
 
     # -- reading
 
@@ -68,7 +70,7 @@ class GoldenPath:
 
         :raise InvalidInput: nobody was named, and git knows no address.
         """
-        name = self._auditor or _git_config(self.root, "user.email")
+        name = self._auditor or configured(self.root, "user.email")
         if not EMAIL.fullmatch(name):
             raise InvalidInput("Nobody is named who audited this: give --by ada@example.com, or set git's user.email.")
         return name
@@ -82,14 +84,14 @@ class GoldenPath:
         url, path = self._place(where)
         with self._undone_on_failure(path) as outcome:
             if path not in self.repository().tree.pinned:
-                self._add_submodule(url, path, branch or policy.series)
+                self._submodules.add(url, path, branch or policy.series)
                 outcome.done.append(f"Submodule {path} at {git.head_commit(self.root / path)[:12]} ({url}).")
             elif path in self.repository().tree.absent:
                 raise Refused(f"Submodule {path} is not initialised: run git submodule update --init {path}.")
             for name in self._with_dependencies(path, module):
                 self._link(path, name, outcome)
                 self._write_entry(path, name, auditor, tier if name == module else "", outcome)
-            self._stage([path, ".gitmodules"])
+            self._submodules.stage([path, ".gitmodules"])
         return outcome
 
     def add_vendored(self, where: str, module: str, version: str, tier: str = "") -> Outcome:
@@ -123,7 +125,7 @@ class GoldenPath:
             }  # fmt: skip
             self._put(module, self._manifest(path, module), auditor, tier or sheet.suggested_tier, values)
             outcome.sheets.append(sheet)
-            self._stage([path])
+            self._submodules.stage([path])
         return outcome
 
     def remove(self, module: str) -> Outcome:
@@ -144,7 +146,7 @@ class GoldenPath:
         outcome.done.append(
             f"{module} is no longer selected; uninstall it where it is installed before this is deployed."
         )
-        self._stage([OCA_SELECTED, ALLOWLIST])
+        self._submodules.stage([OCA_SELECTED, ALLOWLIST])
         if source:
             self._remove_source(checkout, module, source, outcome)
         return outcome
@@ -154,6 +156,8 @@ class GoldenPath:
 
         A submodule that somebody moved by hand is not moved again: the entries follow it.
         """
+        if to.startswith("-"):
+            raise InvalidInput(f"{to!r} is no commit, branch or version.")
         auditor, checkout = self.auditor(), self.repository()
         entry = self.allowlist().entries.get(what)
         if entry and entry.is_vendored:
@@ -169,7 +173,7 @@ class GoldenPath:
         before = checkout.tree.pinned[path]
         outcome = Outcome()
         if to or all(one.commit == git.head_commit(self.root / path) for one in entries.values()):
-            self._move_submodule(path, to)
+            self._submodules.move(path, to, self.allowlist().policy.series)
         now = git.head_commit(self.root / path)
         outcome.done.append(
             f"Submodule {path} is at {now[:12]}" + (f", before at {before[:12]}." if now != before else ".")
@@ -180,7 +184,7 @@ class GoldenPath:
                     self._link(path, needed, outcome)
                 self._write_entry(path, needed, auditor, one.tier if needed == name else "", outcome)
             outcome.done += self._changes_since(path, one)
-        self._stage([path])
+        self._submodules.stage([path])
         return outcome
 
     def audit(self, module: str, *, record: bool) -> Outcome:
@@ -194,7 +198,7 @@ class GoldenPath:
         if record:
             self._write_entry(path, module, self.auditor(), entry.tier, Outcome())
             outcome.done.append(f"{module}: audited by {self.auditor()} on {self.today}.")
-            self._stage([])
+            self._submodules.stage([])
         return outcome
 
     # -- the steps
@@ -215,18 +219,6 @@ class GoldenPath:
         if known and normal_url(known) != normal_url(url) and where != name:
             raise Refused(f"{path} comes from {known}, not from {url}: remove the one before you add the other.")
         return known or url, path
-
-    def _add_submodule(self, url: str, path: str, branch: str) -> None:
-        if (self.root / path).exists():
-            raise Refused(f"{path} is there and is no submodule: move it away first.")
-        self._git("submodule", "--quiet", "add", "--branch", branch, "--", url, path)
-
-    def _move_submodule(self, path: str, to: str) -> None:
-        section = f"submodule.{path}.branch"
-        branch = _git_config(self.root, section, "--file", ".gitmodules") or self.allowlist().policy.series
-        self._git("-C", path, "fetch", "--quiet", "origin", to or branch)
-        commit = git.commit_of(self.root / path, to) if to else None
-        self._git("-C", path, "checkout", "--quiet", "--detach", commit or "FETCH_HEAD")
 
     def _with_dependencies(self, path: str, module: str) -> list[str]:
         """Return the module after those of its repository that it needs and nobody selected yet.
@@ -264,7 +256,7 @@ class GoldenPath:
         if not (folder / MANIFEST).is_file():
             near = sorted(one.parent.name for one in (self.root / path).glob(f"*/{MANIFEST}"))
             raise Refused(f"{path} has no module {module}; it has {', '.join(near[:12]) or 'none at all'}.")
-        tree = repositories.tree.Tree(self.root / path, frozenset())
+        tree = Tree(self.root / path, frozenset())
         return addons.read_manifest(addons.Addon(module, "oca", tree, module, module))
 
     def _link(self, path: str, module: str, outcome: Outcome) -> None:
@@ -292,7 +284,7 @@ class GoldenPath:
         outcome.sheets.append(sheet)
 
     def _put(
-        self, module: str, manifest: dict[str, object], auditor: str, tier: str, values: dict[str, object]
+        self, module: str, manifest: dict[str, object], auditor: str, tier: str, values: Mapping[str, object]
     ) -> None:
         """Write the entry; what the policy would refuse is refused here already."""
         policy, licence = self.allowlist().policy, manifest.get("license")
@@ -327,21 +319,15 @@ class GoldenPath:
     def _remove_source(self, checkout: Repository, module: str, source: str, outcome: Outcome) -> None:
         if source not in checkout.tree.pinned:
             shutil.rmtree(self.root / source / module, ignore_errors=True)
-            self._stage([source])
+            self._submodules.stage([source])
             outcome.done.append(f"{source}/{module} is removed.")
             return
         others = [
             path for path in (self.root / OCA_SELECTED).iterdir() if self._source_of(checkout, path.name) == source
         ]
         if not others:
-            self._drop_submodule(source)
+            self._submodules.drop(source)
             outcome.done.append(f"Submodule {source} is removed: nothing else was selected from it.")
-
-    def _drop_submodule(self, path: str) -> None:
-        self._git("submodule", "--quiet", "deinit", "--force", "--", path)
-        self._git("rm", "--quiet", "--force", "--", path)
-        common = git.run(self.root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()
-        shutil.rmtree(Path(common) / "modules" / path, ignore_errors=True)
 
     @contextmanager
     def _undone_on_failure(self, submodule: str) -> Iterator[Outcome]:
@@ -360,48 +346,14 @@ class GoldenPath:
             else:
                 allowlist.write_bytes(text)
             if submodule and not known:
-                self._forget_submodule(submodule)
+                self._submodules.forget(submodule)
             raise
 
     def _links(self) -> list[Path]:
         folder = self.root / OCA_SELECTED
         return [path for path in folder.iterdir() if path.is_symlink()] if folder.is_dir() else []
 
-    def _forget_submodule(self, path: str) -> None:
-        steps: list[Callable[[], None]] = [
-            lambda: self._drop_submodule(path),
-            lambda: self._git("config", "--file", ".gitmodules", "--remove-section", f"submodule.{path}"),
-        ]
-        for step in steps:
-            try:
-                step()
-            except Refused:
-                continue  # that much of it had not been made
-        shutil.rmtree(self.root / path, ignore_errors=True)
-        modules = self.root / ".gitmodules"
-        if modules.is_file() and not modules.read_text().strip():
-            self._git("rm", "--quiet", "--cached", "--ignore-unmatch", "--force", ".gitmodules")
-            modules.unlink()
-
-    def _stage(self, paths: list[str]) -> None:
-        """Put what was done into the index; the commit is the developer's."""
-        wanted = [*paths, ALLOWLIST, OCA_SELECTED]
-        there = [path for path in wanted if os.path.lexists(self.root / path)]
-        tracked = [path for path in wanted if path not in there and git.run(self.root, "ls-files", "--", path)]
-        self._git("add", "--all", "--", *there, *tracked)
-
-    def _git(self, *arguments: str) -> None:
-        # A repository on this disk is one that the developer named; git refuses those by default since 2.38.1.
-        git.run(self.root, "-c", "protocol.file.allow=always", *arguments)
-
 
 def _require_module(name: str) -> None:
     if not MODULE.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name of a module: letters, digits and underscores only.")
-
-
-def _git_config(root: Path, name: str, *where: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), "config", *where, "--get", name], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()

@@ -78,7 +78,6 @@ class Run:
         self._libraries, self._data = work / "lib", work / "coverage"
         for folder in (self._libraries, self._data, work / "data"):
             folder.mkdir()
-            folder.chmod(0o777)  # an image's own user writes here
         covered.provide(self._libraries)
         self._odoo = self._find_odoo()
 
@@ -192,9 +191,7 @@ class Run:
         conf = self._work / f"{name}.conf"
         data = self._work / "data" / name
         data.mkdir(exist_ok=True)
-        data.chmod(0o777)
         conf.write_text(odoo_process.configuration(self._addons_path(), data))
-        conf.chmod(0o644)
         demo = ["--with-demo"] if self._options.with_demo else []
         return [
             f"--config={conf}",
@@ -217,7 +214,6 @@ class Run:
             str((self._repository.root / module.folder).resolve()) for module in self._repository.modules.values()
         ]
         path.write_text(covered.settings(self._data, folders))
-        path.chmod(0o644)
         return path
 
 
@@ -231,7 +227,6 @@ def check(repository: Repository, changes: Changes, options: Options) -> Report:
         return Report("tests", idle="No addon changed, so there is nothing to test", facts={"addons": []})
     with tempfile.TemporaryDirectory(prefix="odooops-preflight-") as folder:
         work = Path(folder).resolve()
-        work.chmod(0o755)
         run = Run(repository, options, work)
         parts, word = run.test(modules)
         coverage = run.coverage(changes, modules)

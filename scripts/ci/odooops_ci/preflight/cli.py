@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str] = os.environ
         for error in refused.errors:
             print(error, file=sys.stderr)
             if environment.get("GITHUB_ACTIONS") == "true":
-                print(output.annotations([Report("run", (Finding(".", error, "", "refused"),), checked="")]))
+                print(output.workflow_commands([Report("run", (Finding(".", error, "", "refused"),), checked="")]))
         return max(refused.exit_code, 1)
     return 0 if all(report.passed for report in reports) else 1
 
@@ -191,7 +191,7 @@ def publish(
         options.json.write_text(text + "\n", encoding="utf-8")
     print(output.terminal(reports, colour=sys.stdout.isatty() and not environment.get("NO_COLOR")))
     if environment.get("GITHUB_ACTIONS") == "true":
-        print(output.annotations(reports))
+        print(output.workflow_commands(reports))
         if path := environment.get("GITHUB_STEP_SUMMARY"):
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(output.summary(reports))

@@ -85,7 +85,10 @@ def in_image(image: str, network: str, mounts: Mapping[Path, str], libraries: Pa
         *variables,
         f"--env=PYTHONPATH={libraries}",
         "--env=PYTHONDONTWRITEBYTECODE=1",
+        # As this process's user, so that what Odoo writes can be removed; a user without a name, so it gets one.
+        f"--user={os.getuid()}:{os.getgid()}",
         "--env=HOME=/tmp",
+        "--env=USER=odoo",
         "--label=odooops.preflight=1",
     ]
     found = _run([*prefix, "--entrypoint=python3", image, "-c", FIND_PROGRAM]).stdout.splitlines()

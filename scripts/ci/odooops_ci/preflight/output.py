@@ -30,7 +30,7 @@ def terminal(reports: Sequence[Report], *, colour: bool) -> str:
     return "\n".join(lines)
 
 
-def annotations(reports: Iterable[Report]) -> str:
+def workflow_commands(reports: Iterable[Report]) -> str:
     """Return workflow commands, which GitHub shows in the pull request's files."""
     lines: list[str] = []
     for report in reports:
