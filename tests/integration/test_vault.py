@@ -251,6 +251,21 @@ def test_a_backup_that_is_called_off_stands_in_nobody_s_way(kept: Backups) -> No
     kept.check()
 
 
+def test_a_disk_that_gets_full_in_the_middle_costs_no_earlier_backup(backups: Backups) -> None:
+    """On a small file system of its own, so that the room really ends."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", backups.root], check=True)
+    try:
+        backups.vault.ensure(backups.repository())
+        snapshot = backups.save()
+        (backups.source / "database.dump").write_bytes(b"PGDMP" + os.urandom(10 << 20))
+        assert code_of(backups.save, Permanent) == "disk_full"
+        out = backups.state / "out"
+        backups.vault.restore(backups.repository(), snapshot, out, backups.lines.append, lambda: False)
+        assert (out / "database.dump").stat().st_size == (2 << 20) + 5
+    finally:
+        subprocess.run(["umount", "--lazy", backups.root], check=True)
+
+
 def test_retention_keeps_what_the_policy_says_and_other_environments(kept: Backups) -> None:
     now = datetime.now(UTC)
     for days in range(1, 11):
