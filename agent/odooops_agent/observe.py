@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from .errors import Refused
 from .facts import EnvironmentFacts, ImageManifest, RollbackFacts, SetFacts
 from .plans.building import Droplet
 from .plans.modules import plan_modules
-from .plans.rollback import data_since, preview, set_number
-from .protocol import Operation, RollbackPreview
+from .plans.rollback import backed_up_at, data_since, preview, set_number
+from .protocol import Loss, Mode, Operation, RollbackPreview
 from .steps import Ports
 
 # What is known of an image that is not to be had; the problem beside it closes every mode that needs one.
@@ -60,9 +62,9 @@ def observe_set(ports: Ports, operation: Operation) -> SetFacts | None:
 
 def look_back(ports: Ports, droplet: Droplet, operation: Operation, facts: RollbackFacts) -> RollbackPreview:
     """Return the ways back, with what each would lose by now."""
-    since, loss = data_since(operation, facts), None
-    if since is not None and facts.environment.database is not None:
-        loss = ports.database.count_loss(
-            operation.environment.database.name, since, COUNT_TABLE_SECONDS, COUNT_SECONDS, NEWEST_SHOWN
-        )
-    return preview(operation, facts, droplet, loss)
+    name, losses = operation.environment.database.name, dict[Mode, Loss | None]()
+    moments: dict[Mode, datetime | None] = {"full": data_since(operation, facts), "backup": backed_up_at(operation)}
+    for mode, since in moments.items():
+        if since is not None and facts.environment.database is not None:
+            losses[mode] = ports.database.count_loss(name, since, COUNT_TABLE_SECONDS, COUNT_SECONDS, NEWEST_SHOWN)
+    return preview(operation, facts, droplet, losses)

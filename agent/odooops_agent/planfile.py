@@ -12,7 +12,7 @@ from .facts import EnvironmentFacts, RollbackFacts
 from .plans.building import Droplet
 from .plans.deploy import plan_deploy
 from .plans.model import Plan
-from .plans.rollback import plan_rollback, preview
+from .plans.rollback import DATA_MODES, plan_rollback, preview
 from .protocol import BadMessage, Loss, LossCount, Operation, RollbackPreview, convert
 
 DROPLET = Droplet("odooops", "/srv/odooops", Cluster("postgresql"))
@@ -39,7 +39,7 @@ def read_plan_file(text: str) -> Plan | RollbackPreview:
         if rollback.mode is not None:
             return plan_rollback(operation, facts_back, droplet, rollback.mode, execute=execute)
         loss = convert(given["loss"], Loss) if given.get("loss") else None
-        return preview(operation, facts_back, droplet, loss)
+        return preview(operation, facts_back, droplet, dict.fromkeys(DATA_MODES, loss))
     except (BadMessage, msgspec.DecodeError) as error:
         raise Refused(f"The file holds no operation and facts: {error}", code="bad_file") from None
 

@@ -15,7 +15,7 @@ from ..commands.restic import require_snapshot
 from ..errors import Refused
 from ..facts import EnvironmentFacts
 from ..names import Names
-from ..protocol import BackupOrder, Operation, PlanDocument, PlanFacts
+from ..protocol import BackupOrder, BadMessage, Operation, PlanDocument, PlanFacts, convert
 from . import checks
 from .building import PRELUDE, Droplet, from_digest
 from .hashing import plan_hash
@@ -62,10 +62,26 @@ def plan_restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Dr
 
 
 def order(operation: Operation) -> BackupOrder:
-    """Return what a backup's operation says about it. Raises Refused when it says nothing."""
-    if not operation.backup:
+    """Return what an operation says about its backup, a rollback to one too. Raises Refused when it says nothing."""
+    if operation.backup:
+        return operation.backup
+    back, environment = operation.way_back, operation.environment
+    if back is None or back.backup is None:
         raise Refused("The operation does not say which backup it is about.", code="bad_message")
-    return operation.backup
+    given = {
+        "backup": back.backup.get("id"),
+        "repository": back.backup.get("repository"),
+        "snapshot": back.backup.get("snapshot"),
+        "source": {
+            "environment": environment.key,
+            "tier": environment.tier,
+            "database_uuid": environment.database.uuid,
+        },
+    }
+    try:
+        return convert(given, BackupOrder)
+    except BadMessage as error:
+        raise Refused(f"What the rollback says of its backup can't be read ({error}).", code="bad_message") from None
 
 
 def disposable(names: Names) -> str:

@@ -50,7 +50,7 @@ def plan_restore(operation: Operation, facts: EnvironmentFacts, droplet: Droplet
     job = Job(operation, facts, droplet, modules, config)
     document = build.document(job)
     empty = facts.database is None or not facts.database.modules
-    steps = tuple(_install(job) if empty else _exchange(job))
+    steps = tuple(_install(job) if empty else exchange(job))
     return Plan("restore", document, plan_hash(document), build.plan_facts(job, steps), steps)
 
 
@@ -87,18 +87,22 @@ def _load(job: Job, database: str) -> Step:
     return Step("load_dump", {**ROOM, **loading, "database": database}, undo="remove_one_off")
 
 
-def _exchange(job: Job) -> Iterator[Step]:
-    """Beside the site all but the renames; the present is kept as a restore set."""
+def exchange(job: Job, since: str = "1970-01-01T00:00:00+00:00", counted: Step | None = None) -> Iterator[Step]:
+    """Beside the site all but the renames; the present is kept as a restore set.
+
+    :param since: up to when the backup reaches.
+    :param counted: what counts the loss, once nobody writes any more.
+    """
     names = job.names
     number = FIRST_NUMBER + names.token
     restored = names.snapshot_of(number)
-    exchange = {
+    swap = {
         "database": names.database,
         "snapshot": restored,
         "present": names.snapshot,
         "set_token": number,
         "target_digest": job.operation.release.digest,
-        "since": "1970-01-01T00:00:00+00:00",
+        "since": since,
         **build.given_up(job),
     }
     yield from _fetch(job)
@@ -110,8 +114,10 @@ def _exchange(job: Job) -> Iterator[Step]:
     yield build.create_web(job, standby=True)
     yield build.preload_web(job)
     yield from build.quiet(job)
-    yield Step("swap_database", exchange, undo="swap_database_back")
-    yield Step("swap_filestore", exchange, undo="swap_filestore_back")
+    if counted is not None:
+        yield counted
+    yield Step("swap_database", swap, undo="swap_database_back")
+    yield Step("swap_filestore", swap, undo="swap_filestore_back")
     yield _verify(job)
     yield Step("open_database", build.database(job), undo="fence_database")
     yield build.open_gate(job)

@@ -8,11 +8,12 @@ terabyte as for a megabyte. Where a mode is closed, the reason says what to do.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from ..commands.odoo_conf import odoo_config
+from ..commands.restic import require_snapshot
 from ..errors import Refused
 from ..facts import EnvironmentFacts, RollbackFacts
 from ..names import Names
@@ -29,11 +30,13 @@ from ..protocol import (
 )
 from . import building as build
 from . import checks
+from .backup import order
 from .building import Droplet, Job
 from .deploy import plan_deploy
 from .hashing import plan_hash, preview_hash
 from .model import Plan, Step
 from .modules import ModulePlan, in_loading_order, plan_modules
+from .restore import exchange
 
 DATA_MODES: tuple[Mode, ...] = ("full", "backup")  # they lose what was written since
 # What visitors wait for: Odoo loads its registry in about this time, and an update in as much again.
@@ -61,9 +64,14 @@ def plan_rollback(
     return _MODES[mode](operation, facts, droplet, execute)
 
 
-def preview(operation: Operation, facts: RollbackFacts, droplet: Droplet, loss: Loss | None) -> RollbackPreview:
-    """Return every way back: which are open, why the others are not, and what each costs."""
-    shown = [_preview_mode(operation, facts, droplet, mode, loss) for mode in ("code", "full", "backup")]
+def preview(
+    operation: Operation, facts: RollbackFacts, droplet: Droplet, losses: Mapping[Mode, Loss | None]
+) -> RollbackPreview:
+    """Return every way back: which are open, why the others are not, and what each costs.
+
+    :param losses: what each of `DATA_MODES` would lose.
+    """
+    shown = [_preview_mode(operation, facts, droplet, mode, losses.get(mode)) for mode in ("code", "full", "backup")]
     shown.append(_fix_forward(shown))
     database = facts.environment.database
     return RollbackPreview(
@@ -144,6 +152,9 @@ def _reason(operation: Operation, plan: Plan) -> str:
     if plan.shape == "update":
         names = ", ".join(change.name for change in plan.document.modules)
         return f"The code goes back to {tag}, which updates {names} once more; nothing that people entered is lost."
+    if plan.rollback and plan.rollback.mode == "backup":
+        at = f"{backed_up_at(operation):%Y-%m-%d %H:%M}"
+        return f"Image, database and files of {tag} as they were backed up on {at} UTC."
     target = _rollback(operation).restore_set
     assert target is not None
     return f"Image, database and files of {tag} as they were on {target.taken_at:%Y-%m-%d %H:%M} UTC."
@@ -195,11 +206,41 @@ def _plan_full(operation: Operation, facts: RollbackFacts, droplet: Droplet, exe
 
 
 def _plan_backup(operation: Operation, facts: RollbackFacts, droplet: Droplet, execute: bool) -> Plan:
-    if _rollback(operation).backup is None:
+    """The same as `full` from an off-host backup: fetched and loaded beside the site, exchanged under the hold."""
+    since = backed_up_at(operation)
+    if since is None:
         raise Refused(f"No backup of {operation.release.tag} was given: make backups.", code="mode_impossible")
-    raise Refused(
-        "This agent can't go back to a backup within a rollback: restore the backup instead.", code="mode_impossible"
-    )
+    try:
+        snapshot = require_snapshot(order(operation).snapshot)
+    except Refused as refused:
+        raise Refused(refused.message, code="mode_impossible") from refused
+    _check_image_here(facts)
+    environment, observed = operation.environment, facts.environment
+    config = odoo_config(environment, observed.image, droplet.cluster, environment.database.name)
+    checks.check_disk(operation, observed, snapshot=True)
+    if execute:
+        checks.check_sessions(operation, observed)
+    modules = replace(plan_modules(observed.image, observed.database, ()), changes=(), dependents=(), migrations=())
+    job = Job(operation, observed, droplet, modules, config)
+    steps = tuple(exchange(job, since.isoformat(), _count_loss(job, since)))
+    document = _document(operation, facts, "backup", config.config_hash, snapshot)
+    return Plan("restore", build.document(job), plan_hash(document), build.plan_facts(job, steps), steps, document)
+
+
+def _count_loss(job: Job, since: datetime) -> Step:
+    ceiling = _rollback(job.operation).ceiling
+    arguments = {"database": job.names.database, "since": since.isoformat()}
+    return Step("count_loss", {**arguments, "ceiling": plain(ceiling) if ceiling else None})
+
+
+def backed_up_at(operation: Operation) -> datetime | None:
+    """Return up to when the rollback's backup reaches; None without one, or where that can't be read."""
+    given = _rollback(operation).backup
+    try:
+        at = datetime.fromisoformat(str((given or {})["taken_at"]))
+    except (KeyError, ValueError):
+        return None
+    return at if at.tzinfo else None
 
 
 _MODES: dict[str, Callable[[Operation, RollbackFacts, Droplet, bool], Plan]] = {
@@ -211,7 +252,7 @@ _MODES: dict[str, Callable[[Operation, RollbackFacts, Droplet, bool], Plan]] = {
 
 def _restore(job: Job, target: TargetSet, since: datetime) -> Iterator[Step]:
     """Nobody writes from the fence to the release, and all that is exchanged is exchanged by renames."""
-    names, database, ceiling = job.names, build.database(job), _rollback(job.operation).ceiling
+    names, database = job.names, build.database(job)
     number = set_number(target)
     exchange = {
         "database": names.database,
@@ -227,8 +268,7 @@ def _restore(job: Job, target: TargetSet, since: datetime) -> Iterator[Step]:
     yield build.create_web(job, standby=True)
     yield build.preload_web(job)
     yield from build.quiet(job)
-    counted = {"database": names.database, "since": since.isoformat(), "ceiling": plain(ceiling) if ceiling else None}
-    yield Step("count_loss", counted)
+    yield _count_loss(job, since)
     yield Step("swap_database", exchange, undo="swap_database_back")
     yield Step("swap_filestore", exchange, undo="swap_filestore_back")
     yield Step("verify_restored", _expected(job, target))
@@ -252,7 +292,9 @@ def _expected(job: Job, target: TargetSet) -> dict[str, object]:
     }
 
 
-def _document(operation: Operation, facts: RollbackFacts, mode: Mode, config_hash: str) -> RollbackPlanDocument:
+def _document(
+    operation: Operation, facts: RollbackFacts, mode: Mode, config_hash: str, snapshot: str | None = None
+) -> RollbackPlanDocument:
     rollback, database = _rollback(operation), facts.environment.database
     target = rollback.restore_set if mode == "full" else None
     return RollbackPlanDocument(
@@ -263,7 +305,7 @@ def _document(operation: Operation, facts: RollbackFacts, mode: Mode, config_has
         config_hash=config_hash,
         mode=mode,
         restore_set_token=target.token if target else None,
-        backup_snapshot=None,
+        backup_snapshot=snapshot,
         policy_version=operation.policy_version,
     )
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from odooops_agent.errors import Permanent
-from odooops_agent.protocol import RestoreResult, convert
+from odooops_agent.protocol import LossCount, RestoreResult, RollbackPreview, RollbackResult, convert
 from odooops_agent.testing.droplet import DATABASE, KEY, FakeDroplet, digest
 from odooops_agent.testing.world import Killed, Outage
 
@@ -197,3 +197,72 @@ def check_outcome(droplet, operation, before):
     assert entry is None or droplet.outcome(operation.id).outcome == ("succeeded" if restored else "failed")
     check_no_room_left(droplet)
     return now
+
+
+# A rollback whose restore set is gone goes back to a backup.
+
+
+@pytest.fixture
+def without_set(moved_on):
+    """The set of v1.1.0 was dropped; its backup is there, and an invoice and orders were made since."""
+    world = moved_on.world
+    for name in [name for name in world.databases if "__s" in name]:
+        del world.databases[name]
+    world.file_snapshots.clear()
+    world.databases[DATABASE].written["account.move"] = LossCount(
+        model="account.move", label="Journal Entry", created=1, changed=0, posted=1
+    )
+    return moved_on
+
+
+def way_back(droplet):
+    return {
+        "backup": {
+            "id": 12,
+            "snapshot": droplet.snapshot,
+            "taken_at": "2026-11-23T10:00:00Z",
+            "repository": order()["repository"],
+        }
+    }
+
+
+def test_the_preview_opens_the_backup_when_the_set_is_gone(without_set):
+    finish = without_set.preview(1, rollback=way_back(without_set))
+    ways = {one.mode: one for one in convert(finish.result, RollbackPreview).modes}
+    assert not ways["full"].possible
+    assert ways["backup"].possible, ways["backup"].reason
+    assert ways["backup"].plan.backup_snapshot == without_set.snapshot
+    assert ways["backup"].loss.counts[0].model == "account.move"
+    assert finish.result["recommended"] == "backup"
+
+
+def test_a_rollback_goes_back_to_a_backup_within_the_ceiling(without_set):
+    operation = without_set.going_back(1, "backup", rollback=way_back(without_set))
+    without_set.workshop.take_on(operation)
+    finish = without_set.outcome(operation.id)
+    assert finish.outcome == "succeeded", finish.error
+    result = convert(finish.result, RollbackResult)
+    assert (result.mode, result.digest) == ("backup", digest(1))
+    assert result.restore_set.from_digest == digest(3)
+    assert check_safe(without_set, token=operation.token, sets={operation.token: "two"}) == digest(1)
+    check_no_room_left(without_set)
+
+
+def test_past_the_ceiling_the_backup_stays_where_it_is(without_set):
+    operation = without_set.going_back(1, "backup", rollback=way_back(without_set))
+    more = LossCount(model="account.move", label="Journal Entry", created=2, changed=0, posted=2)
+    without_set.world.databases[DATABASE].written["account.move"] = more
+    without_set.workshop.take_on(operation)
+    finish = without_set.outcome(operation.id)
+    assert (finish.outcome, finish.error.code) == ("failed", "loss_above_ceiling")
+    assert check_safe(without_set, token=operation.token, sets={}) == digest(3)
+    check_no_room_left(without_set)
+
+
+@pytest.mark.parametrize("changes", [{"snapshot": "9f3a"}, {"repository": None}, {"taken_at": "yesterday"}])
+def test_a_backup_that_can_t_be_read_closes_the_way(without_set, changes):
+    back = way_back(without_set)
+    back["backup"].update(changes)
+    finish = without_set.preview(1, rollback=back)
+    ways = {one.mode: one for one in convert(finish.result, RollbackPreview).modes}
+    assert not ways["backup"].possible
