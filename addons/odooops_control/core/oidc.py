@@ -32,6 +32,7 @@ CALLS = frozenset(
         ("odooops.deployment", "request"),
         ("odooops.deployment", "status"),
         ("odooops.rollback.request", "submit"),
+        ("odooops.rollback.request", "status"),
         ("odooops.environment", "status"),
     )
 )

@@ -251,8 +251,18 @@ class OdooopsRelease(models.Model):
     @api.model
     def _wanted(self, project, ref, commit_sha, image, manifest, checks):
         """Let the job of a push register its own commit only."""
+        self._refuse_other_commit(commit_sha)
+        return super()._wanted(project, ref, commit_sha, image, manifest, checks)
+
+    @api.model
+    def _built(self, project, ref, commit_sha):
+        """Let the job of a push name its own commit only."""
+        self._refuse_other_commit(commit_sha)
+        return super()._built(project, ref, commit_sha)
+
+    @api.model
+    def _refuse_other_commit(self, commit_sha):
         claims = claims_of_request()
         refusal = claims and oidc.commit_refusal(claims, commit_sha)
         if refusal:
             raise AccessError(refusal)  # pylint: disable=missing-gettext
-        return super()._wanted(project, ref, commit_sha, image, manifest, checks)

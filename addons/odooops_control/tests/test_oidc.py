@@ -159,6 +159,12 @@ class TestOidc(OdooopsHttpCase):
         status, answer = self._call(self._token(**production, sha=SHA_B))
         self.assertEqual(status, 403)
         self.assertIn("may not register", answer["message"])
+        tagged_release = {"project": "demo", "ref": "refs/tags/v1.1.0"}
+        status, answer = self._call(self._token(**production), **tagged_release, commit_sha=SHA_B)
+        self.assertEqual(status, 403)
+        self.assertIn("may not register", answer["message"])
+        status, answer = self._call(self._token(**production), **tagged_release, commit_sha=SHA_A)
+        self.assertEqual((status, answer["tag"]), (200, "v1.1.0"), answer)
 
     @mute_logger("odoo.http")
     def test_another_project_is_out_of_reach(self):
