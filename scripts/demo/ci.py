@@ -82,8 +82,10 @@ class Workflow:
         return Built(commit.sha, built["image"], release["id"], built["manifest"], time.monotonic() - began, output)
 
     def push_tag(self, built: Built, tag: str) -> int:
-        """Do what the workflow of a tag does first: give the built digest its name. Returns the release's id."""
-        return int(self.register(built.output, f"refs/tags/{tag}")["id"])
+        """Do what the workflow of a tag does first: name what was built of its commit. Returns the release's id."""
+        ref = f"refs/tags/{tag}"
+        argv = ("--project", self.project, "--ref", ref, "--commit-sha", built.sha)
+        return int(self.run("register_release.py", *argv)["id"])
 
     def build(self, commit: Commit, output: Path) -> dict[str, Any]:
         secrets = [f"--secret={name}={path}" for name, path in sorted(self._secrets.items())]
