@@ -62,6 +62,12 @@ def preview(image: str, modules: list[str], keep_seconds: float) -> str:
         return url
 
 
+def require_database() -> None:
+    missing = [variable for variable in ("PGHOST", "PGUSER", "PGPASSWORD") if not os.environ.get(variable)]
+    if missing:
+        raise InvalidInput(f"The variable {missing[0]} is not set: say where a throwaway PostgreSQL is.")
+
+
 def odoo(image: str, name: str, conf: Path, *options: str) -> list[str]:
     mounts = [f"--volume={conf}:/etc/odoo/odoo.conf:ro", "--tmpfs=/var/lib/odoo:mode=1777"]
     argv = [docker.client(), "run", f"--name={name}", "--network=host", *options, *mounts, image]
@@ -79,9 +85,6 @@ def addons_path(image: str) -> str:
 @contextmanager
 def configuration(name: str, addons: str) -> Iterator[Path]:
     """Lend Odoo's configuration file: PostgreSQL's password is in no argument."""
-    missing = [variable for variable in ("PGHOST", "PGUSER", "PGPASSWORD") if not os.environ.get(variable)]
-    if missing:
-        raise InvalidInput(f"The variable {missing[0]} is not set: say where a throwaway PostgreSQL is.")
     with tempfile.TemporaryDirectory(prefix="odooops-preview-") as folder:
         conf = Path(folder) / "odoo.conf"
         conf.write_text(
@@ -144,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         patterns.require(patterns.BASE_IMAGE, options.image, "an image", "odooops/console-preview:1234")
         for name in modules:
             patterns.require(patterns.MODULE, name, "a module", "odooops_control")
+        require_database()
         preview(options.image, modules, options.keep)
     except Refused as refused:
         print(refused, file=sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 import build_image
 import check_health
 import check_settings
+import preview_image
 import pytest
 import register_release
 import report_checks
@@ -333,6 +334,22 @@ class TestJob:
     def test_a_cell_stays_a_cell(self):
         table = job.table("T", [("a", "x | y\n| z | <b>"), ("left out", None), ("kept", 0)])
         assert table.splitlines()[4:] == ["| a | x \\| y \\| z \\| &lt;b> |", "| kept | 0 |"]
+
+
+class TestPreview:
+    """What can't be started is refused before anything is."""
+
+    @pytest.mark.parametrize(
+        ("image", "modules", "missing"),
+        [("--privileged", "web", ""), ("a b", "web", ""), ("odoo:19.0", "web; id", ""), ("odoo:19.0", "web", "PGHOST")],
+    )
+    def test_wrong_input_starts_nothing(self, monkeypatch, capsys, image, modules, missing):
+        for name in ("PGHOST", "PGUSER", "PGPASSWORD"):
+            monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(missing or "NOTHING", raising=False)
+        monkeypatch.setattr(preview_image, "preview", lambda *_: pytest.fail("started"))
+        assert preview_image.main([f"--image={image}", "--modules", modules]) == 2
+        assert len(sentences(capsys.readouterr().err)) == 1
 
 
 class TestBuildSecrets:
