@@ -28,7 +28,7 @@ from odooops_ci import image as images
 from odooops_ci.errors import InvalidInput, Refused
 
 PAGES = ("/web/health", "/web/login")
-INSTALL_SECONDS, START_SECONDS = 900, 180
+WAIT_SECONDS = 900  # the first page comes once the modules are installed
 LOG_LINES = "60"
 
 
@@ -45,21 +45,15 @@ def preview(image: str, modules: list[str], keep_seconds: float) -> str:
 
     :raise Refused: it does not install, or a page of it does not answer; with the end of its log.
     """
-    name = f"odooops_preview_{secrets.token_hex(4)}"
+    name, port = f"odooops_preview_{secrets.token_hex(4)}", free_port()
     with configuration(name, addons_path(image)) as conf, container(name):
-        install = ["--init", ",".join(modules), "--stop-after-init", "--no-http"]
-        if run([*odoo(image, name, conf), *install], INSTALL_SECONDS):
-            raise Refused(f"{', '.join(modules)} can't be installed from {image}:\n{log(name)}")
-        run([docker.client(), "rm", "--force", "--volumes", name], START_SECONDS)
-        port = free_port()
-        serve = ["--http-interface", "127.0.0.1", "--http-port", str(port), "--workers", "0", "--max-cron-threads", "0"]
-        run([*odoo(image, name, conf, "--detach"), *serve], START_SECONDS)
-        url = f"http://127.0.0.1:{port}"
+        if run(serve(image, name, conf, modules, port)):
+            raise Refused(f"Docker does not start {image}:\n{log(name)}")
         for page in PAGES:
-            wait_for(url + page, name)
-        job.tell(f"{image} answers at {url}")
+            wait_for(f"http://127.0.0.1:{port}{page}", name)
+        job.tell(f"{image} with {', '.join(modules)} answers at http://127.0.0.1:{port}")
         time.sleep(keep_seconds)
-        return url
+        return f"http://127.0.0.1:{port}"
 
 
 def require_database() -> None:
@@ -68,10 +62,14 @@ def require_database() -> None:
         raise InvalidInput(f"The variable {missing[0]} is not set: say where a throwaway PostgreSQL is.")
 
 
-def odoo(image: str, name: str, conf: Path, *options: str) -> list[str]:
-    mounts = [f"--volume={conf}:/etc/odoo/odoo.conf:ro", "--tmpfs=/var/lib/odoo:mode=1777"]
-    argv = [docker.client(), "run", f"--name={name}", "--network=host", *options, *mounts, image]
-    return [*argv, "odoo", "--config", "/etc/odoo/odoo.conf", "--database", name]
+def serve(image: str, name: str, conf: Path, modules: list[str], port: int) -> list[str]:
+    """Return what installs the modules and serves them, in one container: what it writes is gone with it."""
+    return [
+        docker.client(), "run", "--detach", f"--name={name}", "--network=host",
+        f"--volume={conf}:/etc/odoo/odoo.conf:ro", image,
+        "odoo", "--config", "/etc/odoo/odoo.conf", "--database", name, "--init", ",".join(modules),
+        "--http-interface", "127.0.0.1", "--http-port", str(port), "--workers", "0", "--max-cron-threads", "0",
+    ]  # fmt: skip
 
 
 def addons_path(image: str) -> str:
@@ -90,7 +88,7 @@ def configuration(name: str, addons: str) -> Iterator[Path]:
         conf.write_text(
             f"[options]\ndb_host = {os.environ['PGHOST']}\ndb_port = {os.environ.get('PGPORT') or 5432}\n"
             f"db_user = {os.environ['PGUSER']}\ndb_password = {os.environ['PGPASSWORD']}\n"
-            f"addons_path = {addons}\ndata_dir = /var/lib/odoo\nlist_db = False\ndbfilter = ^{name}$\n",
+            f"addons_path = {addons}\ndata_dir = /tmp/odoo\nlist_db = False\ndbfilter = ^{name}$\n",
             encoding="utf-8",
         )
         # The image's own user reads it; the database is as short-lived as the file.
@@ -105,12 +103,12 @@ def container(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        run([docker.client(), "rm", "--force", "--volumes", name], START_SECONDS)
+        run([docker.client(), "rm", "--force", "--volumes", name])
 
 
 def wait_for(url: str, name: str) -> None:
-    deadline, answer = time.monotonic() + START_SECONDS, "no connection"
-    while time.monotonic() < deadline:
+    deadline, answer = time.monotonic() + WAIT_SECONDS, "no connection"
+    while time.monotonic() < deadline and is_running(name):
         try:
             answer = str(requests.get(url, timeout=30, allow_redirects=False).status_code)
         except requests.RequestException:
@@ -119,6 +117,11 @@ def wait_for(url: str, name: str) -> None:
             return
         time.sleep(1)
     raise Refused(f"{url} does not answer with 200 but: {answer}.\n{log(name)}")
+
+
+def is_running(name: str) -> bool:
+    argv = [docker.client(), "inspect", "--format={{.State.Running}}", name]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip() == "true"
 
 
 def free_port() -> int:
@@ -132,12 +135,8 @@ def log(name: str) -> str:
     return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
 
 
-def run(argv: list[str], seconds: float) -> int:
-    try:
-        done = subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return 1
-    return done.returncode
+def run(argv: list[str]) -> int:
+    return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
 
 
 def main(argv: list[str] | None = None) -> int:
