@@ -154,9 +154,12 @@ def blobs(folder: Path, shas: list[str]) -> dict[str, bytes]:
     return found
 
 
-def hash_file(folder: Path, path: str) -> str:
-    """Return the id that git gives a file's content."""
-    return run(folder, "hash-object", "--", path).strip()
+def text_at(folder: Path, commit: str, path: str) -> str | None:
+    """Return a file's text as a commit has it; None where it has none."""
+    try:
+        return run(folder, "cat-file", "blob", f"{commit}:{path}")
+    except Refused:
+        return None
 
 
 def submodule_urls(folder: Path) -> dict[str, str]:

@@ -6,7 +6,6 @@ import re
 
 import pytest
 import yaml
-from odooops_ci.errors import Refused
 from odooops_ci.preflight import rules
 
 WORKSHOP = "addons/custom/workshop"
@@ -195,12 +194,37 @@ def test_label_that_would_lower_is_told(workshop):
     assert [finding.code for finding in report.findings if finding.code == "risk-label"]
 
 
+def own_rules(gate) -> None:
+    text = {"schema": 1, "rules": [{"id": "all", "when": {"fact": "file"}, "tier": "critical", "reason": "A bank."}]}
+    gate.write("risk_rules.yaml", yaml.safe_dump(text))
+
+
 def test_own_rules_take_the_place_of_ours(workshop):
-    workshop.write("risk_rules.yaml", yaml.safe_dump({
-        "schema": 1,
-        "rules": [{"id": "all", "when": {"fact": "file"}, "tier": "critical", "reason": "A bank."}],
-    }))  # fmt: skip
+    own_rules(workshop)
+    workshop.commit()
+    workshop.git("branch", "--force", "main")
+    workshop.write("README.md", "more")
+    report = workshop.report("risk")
+    assert (report.facts["tier"], report.facts["rules"]) == ("critical", "own")
+
+
+def test_change_is_judged_by_the_rules_before_it(workshop):
+    """A pull request must not bring the rules that call it harmless."""
+    own_rules(workshop)
+    workshop.commit()
+    workshop.git("branch", "--force", "main")
+    lenient = (workshop.path / "risk_rules.yaml").read_text().replace("critical", "low")
+    workshop.write("risk_rules.yaml", lenient)
     assert tier(workshop) == "critical"
+    (workshop.path / "risk_rules.yaml").unlink()
+    assert tier(workshop) == "critical"
+
+
+def test_new_rules_do_not_judge_the_change_that_brings_them(workshop):
+    own_rules(workshop)
+    report = workshop.report("risk")
+    assert report.facts["rules"] == "shipped"
+    assert report.facts["tier"] == "high"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +260,8 @@ def test_every_shipped_rule_can_fire():
     assert {rule.tier for rule in shipped.rules} == set(rules.TIERS)
 
 
-def test_missing_file_of_rules_is_refused(tmp_path):
-    (tmp_path / "risk_rules.yaml").write_text("rules: 1")
-    with pytest.raises(Refused):
-        rules.for_repository(tmp_path)
+def test_rules_that_judged_before_and_are_broken(workshop):
+    workshop.write("risk_rules.yaml", "rules: 1")
+    workshop.commit()
+    workshop.git("branch", "--force", "main")
+    assert not workshop.report("risk").passed

@@ -41,15 +41,18 @@ class Fired:
 
 
 def check(repository: Repository, changes: Changes, labels: Iterable[str] = ()) -> Report:
-    rules, path = rule_files.for_repository(repository.root)
+    rules, own = rule_files.for_change(repository.root, changes.base)
     found = facts_of.gather(repository, changes)
     fired = judge(rules, found)
     computed = highest(one.rule.tier for one in fired)
     raised_by = [name for name in labels if rules.labels.get(plain(name), "low") != "low"]
     tier = highest([computed, *(rules.labels[plain(name)] for name in raised_by)])
     findings = facts_of.unparsed(changes) + [_notice(one) for one in fired if one.rule.tier != "low"]
+    findings += [
+        Finding(rule_files.OWN, error, "Correct it: these rules judge the changes after this one.", "risk-rules")
+        for error in rule_files.problems(repository.root)
+    ]
     findings += [_powerless(name) for name in labels if _is_powerless(name, rules)]
-    own = path.parent == repository.root
     return Report(
         "risk",
         ordered(findings),

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .. import strict_yaml
+from .. import git, strict_yaml
 from ..errors import Refused
 from .allowlist import TIERS
 from .facts import Fact
@@ -93,41 +93,61 @@ class Rules:
         )
 
 
-def for_repository(root: Path) -> tuple[Rules, Path]:
-    """Return the repository's own rules, or those that are shipped, and where they stand."""
-    own = root / OWN
-    path = own if own.is_file() else SHIPPED
-    return read(path), path
+def for_change(root: Path, base: str) -> tuple[Rules, bool]:
+    """Return the rules that judge a change, and whether they are the repository's own: those it had before the change.
+
+    A pull request that could bring its own rules would judge itself.
+
+    :raise Refused: the rules that were there can't be understood.
+    """
+    text = git.text_at(root, base, OWN)
+    return (read(SHIPPED), False) if text is None else (parse(text, OWN), True)
+
+
+def problems(root: Path) -> list[str]:
+    """Return what is wrong with the repository's own rules as they are now; they judge the changes after this one."""
+    path = root / OWN
+    if not path.is_file():
+        return []
+    try:
+        read(path)
+    except Refused as refused:
+        return refused.errors
+    return []
 
 
 def read(path: Path) -> Rules:
-    """Read a file of rules.
+    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
 
-    :raise Refused: with a sentence for each thing in it that is not as it must be.
+
+def parse(text: str, file: str) -> Rules:
+    """Read rules.
+
+    :raise Refused: with a sentence for each thing in them that is not as it must be.
     """
     try:
-        content = strict_yaml.load_file(path)
+        content = strict_yaml.load(text)
     except strict_yaml.BadYaml as error:
-        raise Refused(f"{path.name}:{error.line}: {error}: correct the file.") from None
+        raise Refused(f"{file}:{error.line}: {error}: correct the file.") from None
     if not isinstance(content, dict) or content.get("schema") != 1 or not isinstance(content.get("rules"), list):
-        raise Refused(f"{path.name}: it has to have 'schema: 1' and a list 'rules'.")
+        raise Refused(f"{file}: it has to have 'schema: 1' and a list 'rules'.")
     errors: list[str] = []
     roles = {name: _texts(value) for name, value in _items(content, "roles")}
     areas = {
         name: {kind: _texts(names) for kind, names in _items(content["areas"], name)}
         for name, _ in _items(content, "areas")
     }
-    labels = {str(name): str(tier) for name, tier in _items(content, "labels")}
+    labels = {str(label): str(tier) for label, tier in _items(content, "labels")}
     errors += [
-        f"{path.name}: label {name!r} raises to {tier!r}, which is no tier: use one of {', '.join(TIERS)}."
+        f"{file}: label {name!r} raises to {tier!r}, which is no tier: use one of {', '.join(TIERS)}."
         for name, tier in labels.items()
         if tier not in TIERS
     ]
-    rules = [rule for value in content["rules"] if (rule := _rule(path.name, value, roles, areas, errors))]
+    rules = [rule for value in content["rules"] if (rule := _rule(file, value, roles, areas, errors))]
     ids = [rule.id for rule in rules]
-    errors += [f"{path.name}: two rules are called {name}: rename one." for name in set(ids) if ids.count(name) > 1]
+    errors += [f"{file}: two rules are called {name}: rename one." for name in set(ids) if ids.count(name) > 1]
     if not any("file" in _list(rule.when["fact"]) and len(rule.when) == 1 for rule in rules):
-        errors.append(f"{path.name}: no rule fires for every file: add one with 'when: {{fact: file}}'.")
+        errors.append(f"{file}: no rule fires for every file: add one with 'when: {{fact: file}}'.")
     if errors:
         raise Refused(errors)
     return Rules(tuple(rules), roles, areas, labels)
