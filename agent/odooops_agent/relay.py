@@ -31,6 +31,9 @@ STARTUP_BYTES_MAX = 10_000
 CONNECT_SECONDS = 10.0
 STARTUP_SECONDS = 30.0
 CHUNK = 1 << 16
+ANSWER_BYTES_MAX = 1 << 16
+SASL = struct.pack("!i", 10)
+BOUND = b"SCRAM-SHA-256-PLUS\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class Relay:
                     return
                 with closing(self._connect()) as server:
                     server.sendall(packet)
+                    if code == PROTOCOL:
+                        client.sendall(_first_answer(server))
                     _pump(client, server)
             except (OSError, ValueError, struct.error) as error:
                 _logger.info("A connection through the relay to %s ended: %s", database, error)
@@ -173,6 +178,24 @@ def _exactly(client: socket.socket, count: int) -> bytes:
             raise ValueError("the connection ended in its first packet")
         data += chunk
     return data
+
+
+def _first_answer(server: socket.socket) -> bytes:
+    """Return what the server says first, how to log in, without the way that binds to the TLS that ends here.
+
+    A client without TLS takes the offer of SCRAM-SHA-256-PLUS for an attack.
+    """
+    answer = b""
+    while True:
+        kind, length = struct.unpack("!ci", _exactly(server, 5))
+        if not 4 <= length <= ANSWER_BYTES_MAX:
+            raise ValueError("no answer of PostgreSQL's")
+        body = _exactly(server, length - 4)
+        if kind == b"R" and body.startswith(SASL):
+            body = body.replace(BOUND, b"", 1)
+        answer += struct.pack("!ci", kind, len(body) + 4) + body
+        if kind in (b"R", b"E"):
+            return answer
 
 
 def _error(sentence: str) -> bytes:

@@ -7,6 +7,8 @@ import threading
 import pytest
 from odooops_agent.relay import CANCEL, GSS_WANTED, PROTOCOL, SSL_WANTED, Relay, parameters, refusal
 
+OK = struct.pack("!cii", b"R", 8, 0)
+
 
 class Server:
     """Keeps what it is sent and answers each first packet with one word."""
@@ -14,6 +16,7 @@ class Server:
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.got = []
+        self.answer = OK
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -27,7 +30,7 @@ class Server:
             except OSError:
                 return
             self.got.append(client.recv(4096))
-            client.sendall(b"R-ok")
+            client.sendall(self.answer)
             self.got.append(client.recv(4096))
             client.close()
 
@@ -67,7 +70,7 @@ def ask(server, tmp_path):
 
 def test_the_one_database_is_reached(ask, server):
     packet = startup("user", "demo_prod", "database", "demo_prod__t1")
-    assert ask(packet) == [b"R-ok"]
+    assert ask(packet) == [OK]
     assert server.got[0] == packet
 
 
@@ -96,7 +99,7 @@ def test_a_database_given_twice_is_not_let_through(ask, server):
 @pytest.mark.parametrize("code", [SSL_WANTED, GSS_WANTED])
 def test_encryption_is_declined_and_the_connection_goes_on(ask, code):
     answers = ask(struct.pack("!ii", 8, code), startup("user", "u", "database", "demo_prod__t1"))
-    assert answers == [b"N", b"R-ok"]
+    assert answers == [b"N", OK]
 
 
 @pytest.mark.parametrize("packet", [b"GET / HTTP/1.1\r\n\r\n", struct.pack("!ii", 1 << 30, PROTOCOL), startup("half")])
@@ -109,6 +112,16 @@ def test_a_query_can_be_cancelled(ask, server):
     packet = struct.pack("!iiii", 16, CANCEL, 7, 9)
     ask(packet)
     assert server.got[0] == packet
+
+
+def test_a_login_bound_to_the_relay_s_own_tls_is_not_offered(server, tmp_path):
+    offered, left = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", b"SCRAM-SHA-256\0\0"
+    server.answer = struct.pack("!cii", b"R", 8 + len(offered), 10) + offered
+    with Relay(server.dsn).open(tmp_path, "d"), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(tmp_path / ".s.PGSQL.5432"))
+        client.sendall(startup("user", "u", "database", "d"))
+        assert client.recv(4096) == struct.pack("!cii", b"R", 8 + len(left), 10) + left
 
 
 def test_the_socket_is_gone_afterwards(server, tmp_path):
