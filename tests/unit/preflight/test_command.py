@@ -149,6 +149,13 @@ def test_summary_shows_no_markup_of_a_finding():
     assert "\\|" in text
 
 
+def test_many_findings_are_cut_and_it_is_said():
+    many = Report("lint", tuple(Finding(f"{number}.py", "Bad.", "", "code") for number in range(130)), checked="1")
+    assert "and 30 more" in output.terminal([many], colour=False)
+    assert "and 30 more" in output.summary([many])
+    assert len(output.as_json([many], "", "")["checks"][0]["findings"]) == 130
+
+
 def test_lines_of_a_diff():
     diff = "\n".join([
         "diff --git a/a.py b/a.py", "--- a/a.py", "+++ b/a.py", "@@ -1 +1,2 @@", "-old", "+++ like a header", "+x",

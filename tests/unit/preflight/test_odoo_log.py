@@ -49,6 +49,13 @@ def test_warnings_and_words_like_error_are_none():
     assert odoo_log.read(log, ROOT).findings == ()
 
 
+def test_skipped_test_is_told():
+    log = f"{AT}INFO db odoo.addons.shop.tests.test_tour: skipped TestTour.test_cart : Chrome executable not found\n"
+    [finding] = odoo_log.read(log, ROOT).findings
+    assert (finding.code, finding.level) == ("test-skipped", "warning")
+    assert "TestTour.test_cart" in finding.message
+
+
 def test_python_of_a_program():
     assert odoo_process.python_of("#!/usr/bin/env python3.12\n") == "python3.12"
     assert odoo_process.python_of("#!/opt/venv/bin/python3\n") == "/opt/venv/bin/python3"

@@ -85,11 +85,9 @@ class Run:
         if not self._options.image:
             login = self._databases.login
             return odoo_process.on_this_machine(self._options.odoo, self._options.python, self._libraries, login)
-        mounts = {
-            self._repository.root: "ro",
-            self._work: "rw",
-            **{Path(one): "ro" for one in self._options.odoo_addons},
-        }
+        mounts = {self._repository.root: "ro", self._work: "rw"}
+        # A folder that is not here is one of the image's.
+        mounts |= {Path(one): "ro" for one in self._options.odoo_addons if Path(one).is_dir()}
         return odoo_process.in_image(
             self._options.image, self._options.network, mounts, self._libraries, self._databases.login
         )

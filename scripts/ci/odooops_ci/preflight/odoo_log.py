@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .findings import Finding
+from .findings import WARNING, Finding
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} \d+ (?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<database>\S+) "
@@ -17,6 +17,7 @@ FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 RESULT = re.compile(r"(\d+) failed, (\d+) error\(s\) of (\d+) tests when loading database")
 COUNT = re.compile(r"(?P<module>[0-9A-Za-z_]+): (?P<count>\d+) tests? ")
 TEST = re.compile(r"(FAIL|ERROR): (?P<name>.+)")
+SKIPPED = re.compile(r"skipped (?P<name>\S+)\s*: (?P<why>.+)")
 LEVELS = ("ERROR", "CRITICAL")
 # The sum of what was told one by one.
 SUMMARIES = ("odoo.tests.result", "odoo.tests.runner")
@@ -56,6 +57,8 @@ def read(text: str, root: Path) -> Outcome:
             total = max(total, int(result[3]))
         if entry.logger == "odoo.tests.stats" and (count := COUNT.match(entry.text)):
             ran[count["module"]] = ran.get(count["module"], 0) + int(count["count"])
+        if ".tests." in entry.logger and (skipped := SKIPPED.match(entry.text)):
+            findings.append(_skipped(skipped, entry.logger))
         if entry.level in LEVELS and not _is_summary(entry):
             findings.append(_finding(entry, root))
     return Outcome(ran, total, tuple(findings))
@@ -97,6 +100,18 @@ def _finding(entry: Entry, root: Path) -> Finding:
         "Correct it; a test that means it catches it: mute_logger or assertLogs.",
         "log-error",
         line,
+    )
+
+
+def _skipped(match: re.Match[str], logger: str) -> Finding:
+    message = f"The test {match['name']} is skipped, which proves nothing: {match['why'].strip()}"
+    where = logger.removeprefix("odoo.addons.").replace(".", "/")
+    return Finding(
+        ".",
+        _short(f"{message} ({where}.py)."),
+        "Give the machine or image what it lacks.",
+        "test-skipped",
+        level=WARNING,
     )
 
 

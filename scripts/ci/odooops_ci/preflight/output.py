@@ -10,6 +10,8 @@ from .findings import ERROR, LEVELS, NOTICE, WARNING, Finding, Report
 COLOURS = {ERROR: "31", WARNING: "33", NOTICE: "36"}
 # GitHub shows ten annotations of a level a step and drops the others; the summary has all.
 ANNOTATIONS_A_LEVEL = 10
+# More nobody reads at once; the JSON has all.
+SHOWN_A_CHECK = 100
 # What one report may carry to the control plane.
 FINDINGS_SENT = 200
 
@@ -20,11 +22,12 @@ def terminal(reports: Sequence[Report], *, colour: bool) -> str:
     for report in reports:
         mark = _paint("ok  " if report.passed else "FAIL", "32" if report.passed else "31", colour)
         lines.append(f"{mark} {report.check:<10} {report.summary}  ({report.seconds:.1f} s)")
-        for finding in report.findings:
+        for finding in report.findings[:SHOWN_A_CHECK]:
             lines.append(f"     {_paint(finding.level, COLOURS[finding.level], colour)} {finding.place}")
             lines.append(f"       {finding.message}")
             if finding.mend:
                 lines.append(f"       → {finding.mend}")
+        lines += [f"     {text}" for text in _left_out(report)]
     failed = [report.check for report in reports if not report.passed]
     lines.append(f"Preflight fails: {', '.join(failed)}." if failed else "Preflight passes.")
     return "\n".join(lines)
@@ -73,10 +76,19 @@ def _details(report: Report) -> list[str]:
     if not report.findings:
         return []
     head = ["", f"### {report.check}", "", "| | where | what | mend |", "|---|---|---|---|"]
-    return head + [
-        f"| {finding.level} | {_code(finding.place)} | {_cell(finding.message)} | {_cell(finding.mend)} |"
-        for finding in report.findings
-    ]
+    return (
+        head
+        + [
+            f"| {finding.level} | {_code(finding.place)} | {_cell(finding.message)} | {_cell(finding.mend)} |"
+            for finding in report.findings[:SHOWN_A_CHECK]
+        ]
+        + [f"\n{text}" for text in _left_out(report)]
+    )
+
+
+def _left_out(report: Report) -> list[str]:
+    more = len(report.findings) - SHOWN_A_CHECK
+    return [f"… and {more} more: --json FILE has all."] if more > 0 else []
 
 
 def _cell(text: str) -> str:
