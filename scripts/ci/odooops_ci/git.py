@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import Refused
 
+# Set while git runs a hook, for the outer repository: with them `git -C <submodule>` would look at that one.
+HOOK_VARIABLES = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH",
+})  # fmt: skip
 SUBMODULE_MODE = "160000"
 LINK_MODE = "120000"
 
@@ -21,6 +27,11 @@ class Entry:
     path: str
 
 
+def environment() -> dict[str, str]:
+    """Return this process's variables for git, wherever it is called from."""
+    return {name: value for name, value in os.environ.items() if name not in HOOK_VARIABLES}
+
+
 def run(folder: Path, *arguments: str) -> str:
     """Return what git prints.
 
@@ -28,7 +39,7 @@ def run(folder: Path, *arguments: str) -> str:
     """
     argv = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(argv, capture_output=True, check=False)
+        done = subprocess.run(argv, capture_output=True, env=environment(), check=False)
     except FileNotFoundError:
         raise Refused("The program git is not installed, and the build reads the repository with it.") from None
     if done.returncode:
@@ -139,8 +150,8 @@ def blobs(folder: Path, shas: list[str]) -> dict[str, bytes]:
     if not shas:
         return {}
     request = "".join(f"{sha}\n" for sha in shas).encode()
-    done = subprocess.run(["git", "-C", str(folder), "cat-file", "--batch"], input=request, capture_output=True,
-                          check=False)  # fmt: skip
+    argv = ["git", "-C", str(folder), "cat-file", "--batch"]
+    done = subprocess.run(argv, input=request, capture_output=True, env=environment(), check=False)
     if done.returncode:
         raise Refused(f"git cat-file fails in {folder}: {done.stderr.decode(errors='replace').strip()}.")
     found, rest = {}, done.stdout

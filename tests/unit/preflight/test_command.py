@@ -15,7 +15,7 @@ from odooops_ci.preflight import base, output
 from odooops_ci.preflight.changes import parse_lines
 from odooops_ci.preflight.findings import Finding, Report
 
-from .conftest import ROOT
+from .conftest import ROOT, entry
 
 PREFLIGHT = ROOT / "scripts/ci/preflight"
 ORDER = "from odoo import models\n\n\nclass Order(models.Model):\n    _name = 'workshop.order'\n"
@@ -112,6 +112,25 @@ def test_events_of_a_push_and_a_merge_queue():
     assert base.event_from({"before": "0" * 40, "after": "b" * 40}) == base.Event("", "b" * 40)
     assert base.event_from({"before": "--output=x", "after": 7}) == base.Event()
     assert base.event_from({"merge_group": {"base_sha": "a" * 40, "head_sha": "b" * 40}}).base == "a" * 40
+
+
+def test_as_a_hook_of_git(workshop):
+    """git sets GIT_INDEX_FILE and more for a hook, which must not reach into the submodules."""
+    tools = workshop.oca("server-tools", auditlog={})
+    workshop.submodule(tools)
+    workshop.select(tools, "auditlog")
+    workshop.allow(entry(tools, "auditlog"))
+    workshop.commit()
+    hook = workshop.path / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nexec {sys.executable} {PREFLIGHT} allowlist version\n")
+    hook.chmod(0o755)
+    workshop.write("addons/custom/workshop/__init__.py", "# more\n")
+    workshop.git("commit", "--quiet", "--all", "--message=passes")
+    workshop.write("addons/custom/workshop/views/order.xml", "<odoo><!-- --></odoo>")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        workshop.git("commit", "--quiet", "--all", "--message=fails")
+    assert "FAIL version" in refused.value.stdout + refused.value.stderr
 
 
 def test_label_of_the_event_raises(workshop, tmp_path):

@@ -70,7 +70,7 @@ class Submodules:
 
 
 def configured(root: Path, name: str, *where: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), "config", *where, "--get", name], capture_output=True, text=True, check=False
-    )
+    """Return a value of git's configuration, "" where there is none."""
+    argv = ["git", "-C", str(root), "config", *where, "--get", name]
+    done = subprocess.run(argv, capture_output=True, text=True, env=git.environment(), check=False)
     return done.stdout.strip()
