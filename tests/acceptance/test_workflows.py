@@ -33,7 +33,6 @@ OCA = f"OCA/{PARTNER_FIRSTNAME.repository}"
 TOKEN = "ghs_repository-token"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb25seSBmb3IgdGhpcyB0ZXN0\n-----END OPENSSH PRIVATE KEY-----\n"
 PAYLOADS = paths.ROOT / "tests/contract/github/payloads.json"
-RUFF = '[lint]\nselect = ["E", "F", "I"]\nper-file-ignores = {"__init__.py" = ["F401"]}\n'
 NEVER_BUILT = {"preflight": {"checks": '{"checks":[]}'}}
 WORKFLOWS = sorted((paths.ROOT / ".github/workflows").glob("*.yml"))
 
@@ -216,7 +215,6 @@ def first(hub: Hub) -> Commit:
     (modules := repository.path / ".gitmodules").write_text(
         modules.read_text().replace(f"../oca/{PARTNER_FIRSTNAME.repository}", f"https://github.com/{OCA}")
     )
-    (repository.path / "ruff.toml").write_text(RUFF)
     hub.server.create(REPOSITORY)
     return hub.commit(repository.commit("Deploy with OdooOps", "v1.0.0"))
 

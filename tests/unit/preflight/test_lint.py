@@ -46,6 +46,44 @@ def test_good_addon_passes(workshop):
     assert report.facts["addons"] == ["workshop"]
 
 
+NATURAL = "from . import models\n"
+LONG = f"NAME = {'x' * 100!r}\n"
+
+
+@pytest.fixture
+def natural(gate):
+    """An addon as every addon is: its packages import for effect, its manifest is an expression."""
+    gate.write("README.md", "A shop\n")
+    gate.branch()
+    files = {"__init__.py": NATURAL, "models/__init__.py": "from . import order\n", "models/order.py": LONG}
+    gate.addon("addons/custom/natural", {**files, "README.rst": "Natural\n"}, **{**GOOD, "data": []})
+    return gate
+
+
+def test_an_addon_needs_no_settings_for_ruff(natural):
+    report = natural.report("lint")
+    assert not [code for code in codes(report) if code.startswith("ruff")], report.findings
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("ruff.toml", "line-length = 80\n[lint]\nselect = ['E501']\n"),
+        ("addons/custom/.ruff.toml", "line-length = 80\n[lint]\nselect = ['E501']\n"),
+        ("pyproject.toml", "[tool.ruff]\nline-length = 80\nlint.select = ['E501']\n"),
+    ],
+)
+def test_settings_of_the_repository_go_first(natural, path, text):
+    natural.write(path, text)
+    found = [code for code in codes(natural.report("lint")) if code.startswith("ruff")]
+    assert found == ["ruff-E501"]
+
+
+def test_a_pyproject_about_other_things_is_no_settings(natural):
+    natural.write("pyproject.toml", "[project]\nname = 'shop'\n")
+    assert not [code for code in codes(natural.report("lint")) if code.startswith("ruff")]
+
+
 def test_nothing_to_lint_says_so(workshop):
     workshop.write("README.md", "x")
     report = workshop.report("lint")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .changes import DELETED, Changes
 from .findings import WARNING, Finding, Report, ordered
@@ -108,7 +108,9 @@ def _parts(target: Target) -> list[Target]:
 
 
 def ruff(target: Target) -> list[Finding]:
-    done = _call(target.root, [tool("ruff"), "check", "--output-format=json", "--force-exclude", *target.python])
+    settings = [] if _has_ruff_settings(target) else [f"--config={HERE / 'ruff.toml'}"]
+    options = ["--output-format=json", "--force-exclude", *settings]
+    done = _call(target.root, [tool("ruff"), "check", *options, *target.python])
     if done is None:
         return [_missing("ruff")]
     try:
@@ -125,6 +127,15 @@ def ruff(target: Target) -> list[Finding]:
         )
         for one in found
     ]
+
+
+def _has_ruff_settings(target: Target) -> bool:
+    """Tell whether ruff finds settings of the repository's own for one of the files: beside it or above it."""
+    folders = {target.root / parent for path in target.python for parent in PurePosixPath(path).parents}
+    if any((folder / name).is_file() for folder in folders for name in ("ruff.toml", ".ruff.toml")):
+        return True
+    projects = [folder / "pyproject.toml" for folder in folders if (folder / "pyproject.toml").is_file()]
+    return any("[tool.ruff" in path.read_text(encoding="utf-8", errors="replace") for path in projects)
 
 
 def _ruff_mend(one: dict[str, object]) -> str:
