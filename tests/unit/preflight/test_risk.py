@@ -126,6 +126,15 @@ def test_files(workshop, path, text, rule):
     assert fired(workshop)[rule]["places"][0]["file"] in (path, ".")
 
 
+def test_constraint_of_a_new_model_meets_no_data(workshop):
+    model = MODEL.replace("workshop.order", "workshop.new").replace(
+        "    def", "    _a = models.Constraint('x')\n    def"
+    )
+    workshop.write(f"{WORKSHOP}/models/new.py", model)
+    assert {"model-added", "field-added"} <= fired(workshop).keys()
+    assert "constraint" not in fired(workshop)
+
+
 def test_manifest(workshop):
     workshop.addon(WORKSHOP, depends=["base", "payment_stripe"], post_init_hook="hook")
     found = fired(workshop)

@@ -114,6 +114,8 @@ def _compare(name: str, before: tuple[Model, str] | None, after: tuple[Model, st
             if old.attributes.get(key) != new.attributes.get(key):
                 yield fact("model_changed", f"{key} of {name} changes", new.line)
     yield from _compare_fields(name, old, new, fact)
+    if new.defines and not old.defines:  # no data is there yet that a constraint could refuse
+        return
     for key, now, kind in _differing(old.constraints, new.constraints, "constraint"):
         yield fact(kind, f"constraint {key} of {name} is {kind.partition('_')[2]}", now)
     for key, now, kind in _differing(old.python_constraints, new.python_constraints, "python_constraint"):
