@@ -11,25 +11,37 @@ class OdooopsDeployment(models.Model):
         return super()._promotion_refusal() or self._backup_refusal()
 
     def _backup_refusal(self):
-        rules = self.policy_id
-        return backup.refusal(
-            self.environment_id._kept_backups(),
+        """Return why it may not begin for want of backups, or None; one that can be taken first is no reason."""
+        rules, environment = self.policy_id, self.environment_id
+        refusal = backup.refusal(
+            environment._kept_backups(),
             fields.Datetime.now(),
-            rules.backup_max_age_hours,
+            rules.backup_max_age_hours or int(rules.backup_first),
             rules.proven_max_age_hours,
         )
+        if refusal or not self._backup_is_stale():
+            return refusal
+        return environment._backup_impossible()
 
     def _enqueue_deploy(self):
         """Take a backup first where the policy asks for a newer one than there is."""
         waiting = self.filtered(lambda one: one._backup_is_stale())
         for deployment in waiting:
             self.env["odooops.backup"]._start(deployment.environment_id, "deployment", deployment)
-            deployment._say(self.env._("The newest backup is too old: one is taken first."))
+            deployment._say(self.env._("A backup is taken first, as the policy asks for."))
         return super(OdooopsDeployment, self - waiting)._enqueue_deploy()
 
     def _backup_is_stale(self):
-        known = self.environment_id._kept_backups()
-        return backup.is_stale(known, fields.Datetime.now(), self.policy_id.backup_max_age_hours)
+        known, rules = self.environment_id._kept_backups(), self.policy_id
+        if rules.backup_first and known.has_data and not self._own_backup():
+            return True
+        return backup.is_stale(known, fields.Datetime.now(), rules.backup_max_age_hours)
+
+    def _own_backup(self):
+        """Return the backup that was taken for this deployment since it was decided on."""
+        since = self.decided_at or self.create_date
+        own = self.environment_id.sudo().backup_ids.filtered(lambda one: one.deployment_id == self)
+        return own.filtered(lambda one: one.state == "kept" and one.taken_at >= since)
 
     def _on_backup_kept(self):
         """The backup that it waited for is there."""

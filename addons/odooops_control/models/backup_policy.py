@@ -1,11 +1,14 @@
 from odoo import fields, models
 
-_FIELDS = ("proven_max_age_hours", "keep_daily", "keep_weekly", "keep_monthly")
+_FIELDS = ("backup_first", "proven_max_age_hours", "keep_daily", "keep_weekly", "keep_monthly")
 
 
 class OdooopsApprovalPolicy(models.Model):
     _inherit = "odooops.approval.policy"
 
+    backup_first = fields.Boolean(
+        string="Back up before each deployment", tracking=True, help="However new the newest backup is."
+    )
     proven_max_age_hours = fields.Integer(
         string="Restored backup (hours)",
         tracking=True,
@@ -29,7 +32,7 @@ class OdooopsApprovalPolicy(models.Model):
         return {**super()._values(), **{name: self[name] for name in _FIELDS}}
 
     def _rules(self):
-        return [*super()._rules(), self.proven_max_age_hours]
+        return [*super()._rules(), self.backup_first, self.proven_max_age_hours]
 
     def _retention_payload(self):
         """Return what the agent keeps of an environment's backups."""

@@ -396,6 +396,29 @@ class TestBackup(OdooopsCase):
         self.policy.backup_max_age_hours = 24
         self.assertEqual(self._approve_next().state, "queued")
 
+    def test_a_policy_may_want_one_before_each_deployment(self):
+        self._ready()
+        self._back_up()
+        self.policy.backup_first = True
+        deployment = self._approve_next()
+        self.assertEqual((deployment.state, self.prod.backup_ids[:1].state), ("approved", "kept"))
+        self._work("backup", self._result(snapshot="0a1b" * 16))
+        self.assertEqual(deployment.state, "queued")
+        self.assertEqual(self._deploy(deployment).state, "live")
+
+    def test_a_plan_s_end_is_recorded_though_no_backup_can_be_taken(self):
+        """On staging nobody is asked, so that the agent's report runs into it."""
+        self._live_on_stage()
+        self.stage.repository_id = self.repository
+        self.stage.policy_id.backup_first = True
+        self.repository.sudo().sealed_for = "another droplet's key"
+        self._register(sha="b" * 40, digest="sha256:" + "2" * 64)
+        deployment = self.stage.deployment_ids.sorted("id")[-1:]
+        self._plan(deployment)
+        self.assertEqual(deployment.state, "awaiting_approval")
+        with self.assertRaisesRegex(UserError, "password again"):
+            deployment._approve(self.manager, deployment.plan_hash, "looked")
+
     def test_without_the_backup_nothing_is_deployed(self):
         self._ready()
         self.policy.backup_max_age_hours = 24
