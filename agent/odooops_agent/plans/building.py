@@ -148,8 +148,16 @@ def create_web(job: Job, *, standby: bool = False) -> Step:
 
 def preload_web(job: Job) -> Step:
     """Have the new web container import its code; one that can't fails here, and nobody has noticed."""
-    arguments = {"name": job.names.container("web"), "gate": job.names.gate, **preloading(job)}
-    return Step("preload_web", arguments, undo="stop_container")
+    return Step("preload_web", _standby(job), undo="stop_container")
+
+
+def start_standby(job: Job) -> Step:
+    """Let it begin to import while something else is waited for; `preload_web` sees that it ends well."""
+    return Step("start_standby", _standby(job), undo="stop_container")
+
+
+def _standby(job: Job) -> dict[str, Any]:
+    return {"name": job.names.container("web"), "gate": job.names.gate, **preloading(job)}
 
 
 def preloading(job: Job) -> dict[str, Any]:
@@ -214,9 +222,13 @@ def start_cron(job: Job) -> Step:
 
 def quiet(job: Job) -> Iterator[Step]:
     """Let requests wait, and prove that nobody writes any more."""
-    limit_seconds = job.operation.options.drain_limit_seconds
     # Before the hold: a long job may take its time to end without a visitor waiting for it.
     yield stop_cron(job)
+    yield from hold_and_fence(job)
+
+
+def hold_and_fence(job: Job) -> Iterator[Step]:
+    limit_seconds = job.operation.options.drain_limit_seconds
     yield Step("hold_requests", {"alias": job.names.alias, **old(job)}, undo="resume_requests")
     yield Step("drain_requests", {**old(job), "limit_seconds": limit_seconds})
     yield Step(

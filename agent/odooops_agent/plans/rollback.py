@@ -266,8 +266,11 @@ def _restore(job: Job, target: TargetSet, since: datetime) -> Iterator[Step]:
     yield build.prepare(job)
     yield build.claim(job)
     yield build.create_web(job, standby=True)
+    # Somebody waits for the whole of it, so jobs come to their end while Python reads.
+    yield build.start_standby(job)
+    yield build.stop_cron(job)
     yield build.preload_web(job)
-    yield from build.quiet(job)
+    yield from build.hold_and_fence(job)
     yield _count_loss(job, since)
     yield Step("swap_database", exchange, undo="swap_database_back")
     yield Step("swap_filestore", exchange, undo="swap_filestore_back")

@@ -15,6 +15,7 @@ HANDLERS: dict[str, Handler] = {
     "create_web": environment.create_web,
     "remove_container": environment.remove_container,
     "preload_web": environment.preload_web,
+    "start_standby": environment.start_standby,
     "preload_update": environment.preload_update,
     "start_web": environment.start_web,
     "stop_container": environment.stop_container,

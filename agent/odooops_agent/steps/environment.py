@@ -93,10 +93,20 @@ def preload_update(ctx: Context, args: Arguments) -> str | None:
     return None
 
 
-def _preload(ctx: Context, args: Arguments, name: str) -> None:
+def start_standby(ctx: Context, args: Arguments) -> str | None:
+    """Start the new web container behind its gate."""
+    _start_behind_gate(ctx, args, args["name"])
+    return None
+
+
+def _start_behind_gate(ctx: Context, args: Arguments, name: str) -> None:
     modules = "".join(f"{module}\n" for module in args["modules"])
     ctx.ports.filestore.write_config(ctx.key, args["gate"], modules, args["uid"], args["gid"])
     ctx.ports.runtime.start(name)
+
+
+def _preload(ctx: Context, args: Arguments, name: str) -> None:
+    _start_behind_gate(ctx, args, name)
     problem = _wait_until(ctx, name, args["ready"], args["start_seconds"], "did not get ready")
     if problem:
         raise Permanent(f"The new release can't be loaded. {problem[-1]}", code="not_loadable", log_tail=tuple(problem))
