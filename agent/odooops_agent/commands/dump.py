@@ -17,6 +17,20 @@ PASSWORDS = "pgpass"
 DUMP_FILE = f"{FOLDER}/database.dump"
 TEST_CONFIG = "odoo.conf"
 NO_NETWORK = "none"
+SERVE = "serve.py"
+# Odoo's own start, but for its look into the database `postgres` whether its own is there: only that one is reached.
+SERVE_SCRIPT = """
+import sys
+import odoo.cli
+from odoo.service import db
+
+def there(name):
+    raise db.DatabaseExists(name)
+
+db._create_empty_database = there
+sys.argv[0] = "odoo"
+odoo.cli.main()
+"""
 RESTORE_JOBS = 2
 
 
@@ -39,7 +53,8 @@ def load(database: str, role: str) -> tuple[str, ...]:
 
 def serve() -> tuple[str, ...]:
     """Boot Odoo in one process that nobody reaches and that runs no scheduled job."""
-    return ("odoo", "-c", CONFIG_FILE, "--workers=0", "--max-cron-threads=0", "--http-interface=127.0.0.1")
+    options = ("--workers=0", "--max-cron-threads=0", "--http-interface=127.0.0.1")
+    return (PYTHON, f"{FOLDER}/{SERVE}", "-c", CONFIG_FILE, *options)
 
 
 def answers(host: str, database: str) -> tuple[str, ...]:
@@ -54,7 +69,10 @@ def pgpass(role: str, password: str) -> str:
 
 
 def test_config(database: str, role: str, password: str, addons_paths: tuple[str, ...]) -> str:
-    """Return the odoo.conf of a restored Odoo: one database, by the relay's socket."""
+    """Return the odoo.conf of a restored Odoo: one database, by the relay's socket.
+
+    Without a dbfilter, with which Odoo would ask the database `postgres` what there is.
+    """
     options = {
         "addons_path": ",".join(addons_paths),
         "data_dir": FOLDER,
@@ -62,7 +80,6 @@ def test_config(database: str, role: str, password: str, addons_paths: tuple[str
         "db_name": database,
         "db_password": password,
         "db_user": role,
-        "dbfilter": f"^{database}$",
         "list_db": "False",
         "logfile": "",
         "smtp_server": NO_MAIL_HOST,

@@ -269,6 +269,7 @@ def _boot_problem(ctx: Context, args: Arguments) -> str | None:
     role, database = ctx.names.app_role, args["database"]
     text = dump.test_config(database, role, ctx.passwords.get(role).reveal(), tuple(args["addons_paths"]))
     ctx.ports.workspace.write(ctx.key, args["workspace"], dump.TEST_CONFIG, text)
+    ctx.ports.workspace.write(ctx.key, args["workspace"], dump.SERVE, dump.SERVE_SCRIPT)
     ctx.ports.workspace.offer_files(ctx.key, args["workspace"], database)
     ctx.ports.runtime.remove(spec.name)
     with ctx.ports.door.open(_io(ctx, args), database):
