@@ -49,6 +49,17 @@ def test_warnings_and_words_like_error_are_none():
     assert odoo_log.read(log, ROOT).findings == ()
 
 
+def test_a_file_that_odoo_itself_lacks_fails_nobody():
+    logger = "odoo.addons.base.models.assetsbundle"
+    line = f"{{}}ERROR db {logger}: 'Could not get content for {{}}/static/lib/a.js.' in file 'a.js'\n"
+    for module, level in (("mail", "warning"), ("shop", "error")):
+        [finding] = odoo_log.read(line.format(AT, module), ROOT, ["shop"]).findings
+        assert finding.level == level, module
+    other = line.replace("Could not get content for", "Invalid syntax in").format(AT, "mail")
+    [finding] = odoo_log.read(other, ROOT, ["shop"]).findings
+    assert finding.level == "error"
+
+
 def test_skipped_test_is_told():
     log = f"{AT}INFO db odoo.addons.shop.tests.test_tour: skipped TestTour.test_cart : Chrome executable not found\n"
     [finding] = odoo_log.read(log, ROOT).findings

@@ -155,7 +155,7 @@ class Run:
             ]
             coverage = ("-m", "coverage", "run", f"--rcfile={self._coverage_settings()}")
             code, log = odoo_process.run(self._odoo, arguments, coverage, TEST_SECONDS)
-            outcome = odoo_log.read(log, self._repository.root)
+            outcome = odoo_log.read(log, self._repository.root, self._repository.modules)
             findings = [*outcome.findings, *self._half_installed(database, modules)]
         if code and not findings:
             last = (log.strip().splitlines() or ["it said nothing"])[-1][:300]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ COUNT = re.compile(r"(?P<module>[0-9A-Za-z_]+): (?P<count>\d+) tests? ")
 TEST = re.compile(r"(FAIL|ERROR): (?P<name>.+)")
 SKIPPED = re.compile(r"skipped (?P<name>\S+)\s*: (?P<why>.+)")
 LEVELS = ("ERROR", "CRITICAL")
+# Some distributions' Odoo lacks libraries that its bundles name; no commit of the repository brought that.
+ASSET = re.compile(r"'Could not get content for /?(?P<module>[0-9A-Za-z_]+)/static/")
+ASSETS = "odoo.addons.base.models.assetsbundle"
 # The sum of what was told one by one.
 SUMMARIES = ("odoo.tests.result", "odoo.tests.runner")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,10 +47,11 @@ class Outcome:
     findings: tuple[Finding, ...]
 
 
-def read(text: str, root: Path) -> Outcome:
+def read(text: str, root: Path, own: Collection[str] = ()) -> Outcome:
     """Read a run's log.
 
     :param root: the repository, whose files are named relative to it.
+    :param own: the repository's addons.
     """
     ran: dict[str, int] = {}
     total = 0
@@ -60,7 +64,7 @@ def read(text: str, root: Path) -> Outcome:
         if ".tests." in entry.logger and (skipped := SKIPPED.match(entry.text)):
             findings.append(_skipped(skipped, entry.logger))
         if entry.level in LEVELS and not _is_summary(entry):
-            findings.append(_finding(entry, root))
+            findings.append(_missing_asset(entry, own) or _finding(entry, root))
     return Outcome(ran, total, tuple(findings))
 
 
@@ -82,6 +86,20 @@ def entries(text: str) -> Iterator[Entry]:
 
 def _is_summary(entry: Entry) -> bool:
     return (entry.logger in SUMMARIES and not entry.more) or "At least one test failed" in entry.text
+
+
+def _missing_asset(entry: Entry, own: Collection[str]) -> Finding | None:
+    """Return a warning where Odoo itself lacks a file of its own; None for all else."""
+    asset = ASSET.search(entry.text) if entry.logger == ASSETS else None
+    if asset is None or asset["module"] in own:
+        return None
+    return Finding(
+        ".",
+        _short(f"This Odoo lacks a file of its own: {entry.text}"),
+        "Use an image or package that has it.",
+        "odoo-incomplete",
+        level=WARNING,
+    )
 
 
 def _finding(entry: Entry, root: Path) -> Finding:
