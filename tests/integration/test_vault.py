@@ -278,6 +278,17 @@ def test_retention_keeps_what_the_policy_says_and_other_environments(kept: Backu
     assert len(gone) == 4
 
 
+def test_retention_keeps_all_of_the_last_two_days(kept: Backups) -> None:
+    """Two of one day stay: the one before a deployment may be the one that is needed."""
+    now = datetime.now(UTC)
+    early = kept.save(at=now - timedelta(hours=30))
+    kept.save(at=now - timedelta(hours=29))
+    old = kept.save(at=now - timedelta(days=9, minutes=1)), kept.save(at=now - timedelta(days=9))
+    gone = kept.forget(daily=7)
+    assert early not in gone
+    assert old[0] in gone
+
+
 def test_retention_never_removes_the_last_backup(kept: Backups) -> None:
     assert kept.forget(daily=1) == ()
     assert code_of(kept.forget, Refused) == "bad_retention"

@@ -26,6 +26,7 @@ LOGIN = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TO
 RECOVERY_PREFIX = "odooops-recovery:"
 # Every backup has a random share of the data read and compared with its checksums, all of it in about a month.
 CHECKED_SHARE = "3%"
+KEPT_WITHIN = "2d"
 # A living restic renews its lock every 5 minutes, and counts one as stale after 30.
 LOCK_STALE = timedelta(minutes=30)
 
@@ -146,14 +147,29 @@ def snapshots(host: str) -> tuple[str, ...]:
 
 
 def forget(host: str, retention: Retention) -> tuple[str, ...]:
-    """Keep what the policy says of one environment's backups, the newest in any case, and free the rest's room."""
+    """Keep what the policy says of one environment's backups, and all of the last two days and the newest in any case.
+
+    Or the backup before a deployment would go with the next one of the same day.
+    """
     if min(retention.daily, retention.weekly, retention.monthly) < 0 or not any(
         (retention.daily, retention.weekly, retention.monthly)
     ):
         raise Refused("The retention keeps no backup at all: keep one daily at least.", code="bad_retention")
     kept = (("daily", retention.daily), ("weekly", retention.weekly), ("monthly", retention.monthly))
     words = tuple(word for name, count in kept if count for word in (f"--keep-{name}", str(count)))
-    return ("forget", "--json", "--host", host, "--group-by", "host", "--keep-last", "1", *words)
+    return (
+        "forget",
+        "--json",
+        "--host",
+        host,
+        "--group-by",
+        "host",
+        "--keep-last",
+        "1",
+        "--keep-within",
+        KEPT_WITHIN,
+        *words,
+    )
 
 
 def prune() -> tuple[str, ...]:
