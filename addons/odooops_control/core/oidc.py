@@ -186,6 +186,18 @@ def commit_refusal(claims, commit_sha):
     return f"The job was started by {_text(claims, 'sha')[:7]} and may not register {shown(commit_sha)[:7]}."
 
 
+def ref_refusal(claims, ref, has_image):
+    """Return why a job may not register under a ref, or None.
+
+    What is registered as the main branch goes to staging by itself, so a job registers under the ref it runs on. One
+    that a person started may name what is built already: it brings no image.
+    """
+    own = _text(claims, "ref")
+    if ref == own or (_text(claims, "event_name") != "push" and not has_image):
+        return None
+    return f"The job runs on {shown(own)} and may not register as {shown(ref)}."
+
+
 def _workflow(claims):
     """Return the file of the workflow within its repository: ``owner/name/<file>@<ref>``."""
     path = _text(claims, "workflow_ref").partition("@")[0]

@@ -250,15 +250,24 @@ class OdooopsRelease(models.Model):
 
     @api.model
     def _wanted(self, project, ref, commit_sha, image, manifest, checks):
-        """Let the job of a push register its own commit only."""
+        """Let the job of a push register its own commit only, under its own ref."""
         self._refuse_other_commit(commit_sha)
+        self._refuse_other_ref(ref, has_image=True)
         return super()._wanted(project, ref, commit_sha, image, manifest, checks)
 
     @api.model
     def _built(self, project, ref, commit_sha):
-        """Let the job of a push name its own commit only."""
+        """Let the job of a push name its own commit only, by its own ref."""
         self._refuse_other_commit(commit_sha)
+        self._refuse_other_ref(f"refs/tags/{ref.name}", has_image=False)
         return super()._built(project, ref, commit_sha)
+
+    @api.model
+    def _refuse_other_ref(self, ref, has_image):
+        claims = claims_of_request()
+        refusal = claims and oidc.ref_refusal(claims, ref, has_image)
+        if refusal:
+            raise AccessError(refusal)  # pylint: disable=missing-gettext
 
     @api.model
     def _refuse_other_commit(self, commit_sha):

@@ -116,6 +116,16 @@ class TestAccess(OdooopsCase):
             return records
         return records.project_id if "project_id" in records._fields else records.environment_ids.project_id
 
+    def test_wizards_are_their_makers_own(self):
+        """A password dialog stands between filling one in and its act: nobody else may change it meanwhile."""
+        wizards = [
+            name for name, model in self.env.registry.items() if name.startswith("odooops.") and model._transient
+        ]
+        self.assertIn("odooops.restore.wizard", wizards)
+        for name in wizards:
+            rules = self.env["ir.rule"].search([("model_id.model", "=", name), ("groups", "=", False)])
+            self.assertIn("[('create_uid', '=', user.id)]", rules.mapped("domain_force"), name)
+
     def test_members_see_their_project_and_no_other(self):
         for user in (self.viewer, self.developer, self.manager):
             for model in PROJECT_MODELS:

@@ -164,7 +164,23 @@ class TestOidc(OdooopsHttpCase):
         self.assertEqual(status, 403)
         self.assertIn("may not register", answer["message"])
         status, answer = self._call(self._token(**production), **tagged_release, commit_sha=SHA_A)
+        self.assertEqual(status, 403)
+        self.assertIn("may not register as refs/tags/v1.1.0", answer["message"])
+        production["ref"] = "refs/tags/v1.1.0"
+        status, answer = self._call(self._token(**production), **tagged_release, commit_sha=SHA_A)
         self.assertEqual((status, answer["tag"]), (200, "v1.1.0"), answer)
+
+    @mute_logger("odoo.http")
+    def test_a_job_registers_under_its_own_ref(self):
+        """What is registered as main goes to staging by itself: a tag's job may not call its commit that."""
+        self.trust.write({"refs": "refs/heads/main, refs/tags/v*"})
+        status, answer = self._call(self._token(ref="refs/tags/v9"))
+        self.assertEqual(status, 403, answer)
+        self.assertIn("may not register as refs/heads/main", answer["message"])
+        self.assertFalse(self.env["odooops.release"].search([("commit_sha", "=", SHA_A)]))
+        by_hand = {"ref": "refs/tags/v9", "event_name": "workflow_dispatch"}
+        self.assertIsNone(oidc.ref_refusal(by_hand, "refs/tags/v8", has_image=False))
+        self.assertIn("may not register", oidc.ref_refusal(by_hand, "refs/tags/v8", has_image=True))
 
     @mute_logger("odoo.http")
     def test_another_project_is_out_of_reach(self):
