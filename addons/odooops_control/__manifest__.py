@@ -29,6 +29,7 @@
         "views/backup_views.xml",
         "views/log_views.xml",
         "views/oidc_views.xml",
+        "views/github_views.xml",
         "views/menus.xml",
     ],
     "uninstall_hook": "uninstall_hook",

@@ -22,6 +22,7 @@ KEPT = {
         "pull_request.title",
         "pull_request.state",
         "pull_request.merged",
+        "pull_request.merge_commit_sha",
         "pull_request.head.ref",
         "pull_request.head.sha",
         "pull_request.head.repo.id",
@@ -132,6 +133,7 @@ class PullRequest(Event):
     base_ref: str
     is_fork: bool
     labels: tuple = ()
+    merge_sha: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Gate(Event):
     """GitHub asks whether a job may go on to an environment."""
 
     environment: str
+    environment_name: str
     commit_sha: str
     ref: str
     callback_url: str
@@ -325,6 +328,7 @@ def _pull_request(reader, common):
         # A deleted fork has no repository any more; what can't be proven to be ours is not.
         is_fork=not head or head != base,
         labels=reader.values("pull_request.labels", "name"),
+        merge_sha=reader.text("pull_request.merge_commit_sha", ""),
     )
 
 
@@ -366,6 +370,7 @@ def _gate(reader, common):
     return Gate(
         **common,
         environment=environment_code(reader.text("environment")),
+        environment_name=reader.text("environment"),
         commit_sha=reader.commit("deployment.sha"),
         ref=reader.text("deployment.ref", ""),
         callback_url=reader.text("deployment_callback_url"),

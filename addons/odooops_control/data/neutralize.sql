@@ -14,3 +14,5 @@ DELETE FROM res_users_apikeys
          JOIN ir_model_data data ON data.model = 'res.groups' AND data.res_id = rel.gid
         WHERE data.module = 'odooops_control' AND data.name IN ('group_ci', 'group_agent'));
 UPDATE odooops_event SET state = 'ignored' WHERE state = 'received';
+UPDATE odooops_github_call SET state = 'obsolete' WHERE state IN ('waiting', 'sending');
+DELETE FROM odooops_oidc_trust;

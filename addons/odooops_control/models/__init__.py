@@ -24,6 +24,10 @@ from . import operation_log
 from . import event
 from . import event_github
 from . import project_github
+from . import github_call
+from . import pull_request
+from . import github_gate
+from . import deployment_github
 from . import audit_event
 from . import oidc_trust
 from . import backup_repository

@@ -143,15 +143,6 @@ class OdooopsProject(models.Model):
             )
         return self.env._("Release %(tag)s on GitHub: %(action)s.", tag=event.tag, action=event.action)
 
-    def _on_github_pull_request(self, event):
-        where = self.env._("from a fork") if event.is_fork else event.head_ref
-        return self.env._("Pull request #%(number)s (%(where)s): %(action)s.", number=event.number, where=where,
-                          action=event.action)  # fmt: skip
-
-    def _on_github_deployment_protection_rule(self, gate):
-        return self.env._("GitHub asks for %(environment)s at %(sha)s.", environment=gate.environment,
-                          sha=gate.commit_sha[:7])  # fmt: skip
-
     def _on_github_workflow_run(self, run):
         return self._note_run(run, self.env._("workflow"))
 

@@ -11,6 +11,7 @@ from . import test_ci_http
 from . import test_concurrency
 from . import test_contract
 from . import test_environment
+from . import test_github_out
 from . import test_github_webhook
 from . import test_guards
 from . import test_invariants

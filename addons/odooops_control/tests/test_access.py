@@ -22,6 +22,9 @@ PROJECT_MODELS = (
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.trust",
+    "odooops.pull.request",
+    "odooops.github.call",
+    "odooops.github.gate",
     "odooops.agent",
 )
 LEDGER = (
@@ -37,6 +40,9 @@ LEDGER = (
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.use",
+    "odooops.pull.request",
+    "odooops.github.call",
+    "odooops.github.gate",
     "odooops.audit.event",
     "odooops.agent.key",
 )
@@ -89,7 +95,13 @@ class TestAccess(OdooopsCase):
         cls.env["odooops.check.run"].create(
             {"project_id": environment.project_id.id, "commit_sha": SHA_B, "name": "lint"}
         )
-        cls.env["odooops.oidc.trust"].create({"project_id": environment.project_id.id})
+        of_project = {"project_id": environment.project_id.id}
+        cls.env["odooops.oidc.trust"].create(of_project)
+        cls.env["odooops.pull.request"].create({**of_project, "number": 1, "head_sha": SHA_B})
+        cls.env["odooops.github.call"].create({**of_project, "kind": "status", "res_id": deployment.id})
+        cls.env["odooops.github.gate"].create(
+            {**of_project, "environment_name": "production", "run": "1", "commit_sha": SHA_B}
+        )
         cls.env["odooops.restore.set"].create({"deployment_id": deployment.id, "operation_id": operation.id})
         repository = cls.env["odooops.backup.repository"].create(
             {"name": "Disk", "agent_id": environment.agent_id.id, "url": f"/srv/odooops-backups/{environment.id}"}

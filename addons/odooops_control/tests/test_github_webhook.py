@@ -12,7 +12,7 @@ from odoo.tools import mute_logger
 
 from .. import secret_files
 from ..core import github_events, github_signature
-from .common import DIGEST_A, SHA_A, SHA_B, SHA_C, OdooopsCase, OdooopsHttpCase
+from .common import SHA_A, SHA_B, SHA_C, OdooopsCase, OdooopsHttpCase
 from .common_github import NO_COMMIT, REPOSITORY, SECRET, GithubSetup, examples, push
 
 ROUTE = "/odooops/github/webhook"
@@ -353,6 +353,3 @@ class TestGithubEvents(GithubSetup, OdooopsCase):
         self.project.github_repository = "acme/demo"
         with self.assertRaisesRegex(UserError, "are numbers"):
             self.project.github_repository_key = "x7"
-
-    def test_register_still_works_beside(self):
-        self.assertTrue(self._register(digest=DIGEST_A)["new"])

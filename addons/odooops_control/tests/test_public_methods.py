@@ -37,6 +37,7 @@ ALLOWED = {
         "status",
     },
     "odooops.event": {"action_replay"},
+    "odooops.github.call": {"action_send_again"},
     "odooops.project": {"action_open_environments", "action_open_releases"},
     "odooops.restore.wizard": {"action_restore"},
     "odooops.release": {"register"},
