@@ -16,7 +16,7 @@ class OdooopsGithubGate(models.Model):
     environment_id = fields.Many2one("odooops.environment", readonly=True, ondelete="cascade")
     environment_name = fields.Char(string="Environment on GitHub", required=True, readonly=True)
     deployment_id = fields.Many2one("odooops.deployment", readonly=True, ondelete="set null", index="btree_not_null")
-    run = fields.Char(string="Run", required=True, readonly=True)
+    run = fields.Char(required=True, readonly=True)
     commit_sha = fields.Char(string="Commit", required=True, readonly=True)
     ref = fields.Char(readonly=True)
     state = fields.Selection(
