@@ -115,8 +115,12 @@ def become_odoo():
 
 def connect(database, password):
     return psycopg2.connect(
-        host=SETTINGS.get("ODOOOPS_DB_HOST", "control-db"), port=SETTINGS.get("ODOOOPS_DB_PORT", "5432"),
-        user=SETTINGS.get("ODOOOPS_DB_USER", ADDON), password=password, dbname=database, connect_timeout=5,
+        host=SETTINGS.get("ODOOOPS_DB_HOST", "control-db"),
+        port=SETTINGS.get("ODOOOPS_DB_PORT", "5432"),
+        user=SETTINGS.get("ODOOOPS_DB_USER", ADDON),
+        password=password,
+        dbname=database,
+        connect_timeout=5,
     )
 
 

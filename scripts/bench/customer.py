@@ -119,7 +119,7 @@ def commit_module(repository: SampleRepository, release: str) -> Commit:
     manifest, model = folder / "__manifest__.py", folder / "models/workshop_order.py"
     manifest.write_text(re.sub(r'"version": "[^"]+"', f'"version": "19.0.1.0.{number}"', manifest.read_text()))
     text = re.sub(r"\n    bench_\d+ = .*", "", model.read_text().rstrip("\n"))
-    model.write_text(f'{text}\n    bench_{number} = fields.Integer(default={number})\n')
+    model.write_text(f"{text}\n    bench_{number} = fields.Integer(default={number})\n")
     _write_release(repository, release)
     return repository.commit("One more field on a workshop order", None)
 

@@ -56,8 +56,17 @@ def prepare(stack, server, progress):
 
 def pytest_argv(extra):
     return [
-        "python3", "-m", "pytest", f"{IN_CONTAINER}/addons/{ADDON}", "--odoo-http", "-p", "no:cacheprovider",
-        "-ra", "-q", f"--junitxml={IN_CONTAINER}/results/junit.xml", *extra,
+        "python3",
+        "-m",
+        "pytest",
+        f"{IN_CONTAINER}/addons/{ADDON}",
+        "--odoo-http",
+        "-p",
+        "no:cacheprovider",
+        "-ra",
+        "-q",
+        f"--junitxml={IN_CONTAINER}/results/junit.xml",
+        *extra,
     ]
 
 
@@ -114,9 +123,22 @@ class TestServer:
         password = secrets.token_urlsafe(16)
         # Nothing here outlives the container, so nothing has to be safe on disk.
         engine.docker(
-            "run", "--detach", f"--name={self._name}", f"--network={self._network}", *labels,
-            "--publish=127.0.0.1::5432", f"--env=POSTGRES_PASSWORD={password}", "--shm-size=256m", image,
-            "postgres", "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
+            "run",
+            "--detach",
+            f"--name={self._name}",
+            f"--network={self._network}",
+            *labels,
+            "--publish=127.0.0.1::5432",
+            f"--env=POSTGRES_PASSWORD={password}",
+            "--shm-size=256m",
+            image,
+            "postgres",
+            "-c",
+            "fsync=off",
+            "-c",
+            "synchronous_commit=off",
+            "-c",
+            "full_page_writes=off",
         )
         self._password_file.parent.mkdir(parents=True, exist_ok=True)
         self._password_file.write_text(password)
@@ -168,13 +190,21 @@ class TestServer:
         conf.write_text(self._conf(database))
         conf.chmod(0o644)
         return [
-            engine.client(), "run", "--rm", f"--network={self._network}", f"--label=odooops.stack={self._stack.name}",
-            f"--volume={conf}:{IN_CONTAINER}/odoo.conf:ro", f"--volume={ADDONS}:{IN_CONTAINER}/addons:ro",
+            engine.client(),
+            "run",
+            "--rm",
+            f"--network={self._network}",
+            f"--label=odooops.stack={self._stack.name}",
+            f"--volume={conf}:{IN_CONTAINER}/odoo.conf:ro",
+            f"--volume={ADDONS}:{IN_CONTAINER}/addons:ro",
             # As in the repository: the contract's fixtures stand beside the addons.
             f"--volume={paths.ROOT}/tests/contract:{IN_CONTAINER}/tests/contract:ro",
-            f"--volume={FOLDER}/results:{IN_CONTAINER}/results", "--tmpfs=/mnt/extra-addons",
-            f"--env=ODOO_RC={IN_CONTAINER}/odoo.conf", "--env=PYTHONDONTWRITEBYTECODE=1",
-            self._image, *argv,
+            f"--volume={FOLDER}/results:{IN_CONTAINER}/results",
+            "--tmpfs=/mnt/extra-addons",
+            f"--env=ODOO_RC={IN_CONTAINER}/odoo.conf",
+            "--env=PYTHONDONTWRITEBYTECODE=1",
+            self._image,
+            *argv,
         ]
 
     def _conf(self, database):

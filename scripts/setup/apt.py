@@ -142,9 +142,20 @@ def _options():
     """Return the options that keep apt inside the project's own folder."""
     folder = paths.STATE / "apt"
     return [
-        "-o", f"Dir::Etc::SourceList={folder}/sources.list", "-o", "Dir::Etc::SourceParts=/dev/null",
-        "-o", f"Dir::State::Lists={folder}/lists", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
-        "-o", f"Dir::Cache::Archives={folder}/archives", "-o", "APT::Sandbox::User=root",
+        "-o",
+        f"Dir::Etc::SourceList={folder}/sources.list",
+        "-o",
+        "Dir::Etc::SourceParts=/dev/null",
+        "-o",
+        f"Dir::State::Lists={folder}/lists",
+        "-o",
+        "Dir::Cache::pkgcache=",
+        "-o",
+        "Dir::Cache::srcpkgcache=",
+        "-o",
+        f"Dir::Cache::Archives={folder}/archives",
+        "-o",
+        "APT::Sandbox::User=root",
     ]
 
 

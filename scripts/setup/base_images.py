@@ -27,8 +27,16 @@ REGISTRY_WAIT_SECONDS = 15
 # What the stand-in of an image unpacks, from debs.lock.
 DEBS = {
     ODOO: (
-        "odoo-19", "libjs-jquery", "libjs-jquery-form", "libjs-underscore", "fonts-font-awesome",
-        "fonts-glyphicons-halflings", "fonts-inconsolata", "fonts-montserrat", "fonts-ocr-b", "fonts-roboto-unhinted",
+        "odoo-19",
+        "libjs-jquery",
+        "libjs-jquery-form",
+        "libjs-underscore",
+        "fonts-font-awesome",
+        "fonts-glyphicons-halflings",
+        "fonts-inconsolata",
+        "fonts-montserrat",
+        "fonts-ocr-b",
+        "fonts-roboto-unhinted",
     ),
     CADDY: ("caddy",),
 }
@@ -40,6 +48,7 @@ class Outcome:
 
     name: str
     how: str
+
 
 def ensure_all(tell):
     """Make every base image be there; return a sentence about them."""
@@ -168,7 +177,7 @@ def _build_debian(inputs):
 
 def _import(tree, inputs):
     pack = ["tar", "--create", "--numeric-owner", f"--exclude-from={FOLDER}/debian/trim.list", "--directory", tree, "."]
-    changes = [f"--change=LABEL {build.INPUTS_LABEL}={inputs}", "--change=CMD [\"bash\"]"]
+    changes = [f"--change=LABEL {build.INPUTS_LABEL}={inputs}", '--change=CMD ["bash"]']
     with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
         engine.docker("import", *changes, "-", DEBIAN, stdin=packing.stdout, log="import-debian.log")
     if packing.returncode:

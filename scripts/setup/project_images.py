@@ -23,15 +23,20 @@ class Part:
 _CONTROL = ("docker/control/Dockerfile", "docker/control/requirements.txt")
 PARTS = {
     "control": Part(
-        "docker/control/Dockerfile", base_images.ODOO,
+        "docker/control/Dockerfile",
+        base_images.ODOO,
         (*_CONTROL, "docker/control/entrypoint.py", "addons/odooops_control"),
     ),
     "agent": Part(
-        "docker/agent/Dockerfile", base_images.DEBIAN,
+        "docker/agent/Dockerfile",
+        base_images.DEBIAN,
         ("docker/agent", "agent", "setup.cfg", "pyproject.toml"),
     ),
     # The addon is mounted: only what it runs with is inside.
     "test": Part(
-        "docker/control/Dockerfile", base_images.ODOO, (*_CONTROL, "docker/control/requirements-test.txt"), "test",
+        "docker/control/Dockerfile",
+        base_images.ODOO,
+        (*_CONTROL, "docker/control/requirements-test.txt"),
+        "test",
     ),
 }

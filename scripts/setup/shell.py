@@ -15,8 +15,12 @@ def run(argv, *, log=None, cwd=None, env=None, timeout_seconds=None, stdin=None)
     :raises CommandFailed: it ended with an error
     """
     argv = [str(part) for part in argv]
-    options = {"cwd": cwd, "env": {**os.environ, **(env or {})}, "timeout": timeout_seconds,
-               "stdin": stdin or subprocess.DEVNULL}
+    options = {
+        "cwd": cwd,
+        "env": {**os.environ, **(env or {})},
+        "timeout": timeout_seconds,
+        "stdin": stdin or subprocess.DEVNULL,
+    }
     try:
         return _run_logged(argv, log, options) if log else _run_captured(argv, options)
     except FileNotFoundError as error:

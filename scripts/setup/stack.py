@@ -1,11 +1,11 @@
 """The running parts of this checkout, as one object.
 
-    from scripts.setup.stack import Stack
-    stack = Stack.load()
-    stack.ensure_up()              # set-up and start, quick when all is there
-    stack.start_agent(key)         # after an agent was enrolled in the console
-    stack.compose("ps")
-    stack.down()
+from scripts.setup.stack import Stack
+stack = Stack.load()
+stack.ensure_up()              # set-up and start, quick when all is there
+stack.start_agent(key)         # after an agent was enrolled in the console
+stack.compose("ps")
+stack.down()
 """
 
 import json
@@ -133,8 +133,9 @@ class Stack:
         secret_files.write(secret_files.AGENT_KEY, key)
         for folder in (self.data_root, self.state / "backups", self.state / "docker-config"):
             folder.mkdir(parents=True, exist_ok=True)
-        self.compose("up", "--detach", "--no-build", "--force-recreate", "--no-deps", "firewall", "agent",
-                     profiles=("droplet",))
+        self.compose(
+            "up", "--detach", "--no-build", "--force-recreate", "--no-deps", "firewall", "agent", profiles=("droplet",)
+        )
 
     def stop_agent(self):
         """Stop the agent's container and keep its state."""
@@ -182,8 +183,14 @@ class Stack:
         if build.is_current(self.images[part], inputs):
             return "is here"
         build.build(
-            self.images[part], self.root / made_of.dockerfile, self.root, target=made_of.target, inputs=inputs,
-            labels={"odooops.stack": self.name}, args={"BASE_IMAGE": made_of.base}, log=f"build-{part}.log",
+            self.images[part],
+            self.root / made_of.dockerfile,
+            self.root,
+            target=made_of.target,
+            inputs=inputs,
+            labels={"odooops.stack": self.name},
+            args={"BASE_IMAGE": made_of.base},
+            log=f"build-{part}.log",
         )
         return "built"
 
@@ -208,8 +215,13 @@ class Stack:
     @property
     def _facts(self):
         return settings.Facts(
-            stack=self.name, ports=self.ports, bind_address=self.bind_address, bridge_address=self.bridge_address,
-            postgres_image=self.postgres_image, state=str(self.state), data_root=str(self.data_root),
+            stack=self.name,
+            ports=self.ports,
+            bind_address=self.bind_address,
+            bridge_address=self.bridge_address,
+            postgres_image=self.postgres_image,
+            state=str(self.state),
+            data_root=str(self.data_root),
             customers_db_password=secret_files.read("customers_db_password"),
             disk_bytes=shutil.disk_usage(self.state).total,
         )

@@ -208,7 +208,7 @@ def _preview_lines(request):
         return ["No preview."]
     lines = [f"**Preview:** {preview['url'] or preview['environment']} ({preview['state_label'].lower()})"]
     if preview["modules"]:
-        named = ", ".join(f"`{text(one)}`" for one in preview["modules"][:30])
+        named = ", ".join(map(code, preview["modules"][:30]))
         more = f" and {len(preview['modules']) - 30} more" if len(preview["modules"]) > 30 else ""
         lines += ["", f"**Plan:** {named}{more} to update or install, {preview['migrations']} migration scripts."]
     elif preview["planned"]:
@@ -222,6 +222,11 @@ def text(value):
     for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "@\u200b"), ("#", "#\u200b")):
         line = line.replace(sign, shown)
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", line)
+
+
+def code(value):
+    """Return ``value`` in the type of code, where nothing but a backtick means anything."""
+    return "`" + re.sub(r"[`\s]+", "", str(value or ""))[:100] + "`"
 
 
 def after_failure(status, attempt, retry_after=None, remaining=None):

@@ -68,18 +68,19 @@ class OdooopsGithubCall(models.Model):
                 SQL(
                     """
                     INSERT INTO odooops_github_call (project_id, kind, res_id, state, attempts, next_at, create_date)
-                    VALUES (%s, %s, %s, 'waiting', 0, now() AT TIME ZONE 'utc', now() AT TIME ZONE 'utc')
+                    VALUES (%s, %s, %s, 'waiting', 0, %s, now() AT TIME ZONE 'utc')
                     ON CONFLICT (kind, res_id) WHERE state = 'waiting'
                     DO UPDATE SET next_at = EXCLUDED.next_at, attempts = 0
                     """,
                     record.project_id.id,
                     kind,
                     record.id,
+                    fields.Datetime.now(),
                 )
             )
         if told:
             self.sudo().invalidate_model()
-            self.env.ref("odooops_control.cron_github_calls").sudo()._trigger()
+            self.sudo().env.ref("odooops_control.cron_github_calls")._trigger()
 
     @api.model
     def _cron_send(self):

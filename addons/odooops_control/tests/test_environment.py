@@ -78,9 +78,7 @@ class TestEnvironment(OdooopsCase):
         self._environment("b-c")
         project = self._make_project("demo-b")
         with self.assertRaisesRegex(ValidationError, "demo-b/c and demo/b-c would have the same containers"):
-            self.env["odooops.environment"].create(
-                {"project_id": project.id, "code": "c", "database_name": "another"}
-            )
+            self.env["odooops.environment"].create({"project_id": project.id, "code": "c", "database_name": "another"})
         other, (elsewhere, _key) = self._make_project("other"), self.env["odooops.agent"]._enrol("droplet-other")
         self.env["odooops.environment"].create({"project_id": other.id, "code": "c", "agent_id": elsewhere.id})
         project.code = "another"

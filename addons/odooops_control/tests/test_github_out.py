@@ -230,7 +230,7 @@ class TestGithubOut(GithubSetup, OdooopsCase):
         self._send()
         [comment] = self.github.comments
         self.assertIn("**Preview:** https://pr-12.example.com (planning)", comment["body"])
-        self.assertIn("**Plan:** `sale\\_extra` to update or install, 1 migration scripts.", comment["body"])
+        self.assertIn("**Plan:** `sale_extra` to update or install, 1 migration scripts.", comment["body"])
         deployment._update_state("failed")
         self._send()
         self.assertIn("(failed)", self.github.comments[0]["body"])

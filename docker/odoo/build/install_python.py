@@ -37,7 +37,11 @@ def pip_install(*arguments: str) -> str | None:
     argv = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--root-user-action=ignore"]
     done = subprocess.run(
         [*argv, "--disable-pip-version-check", *arguments],
-        env=pip_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        env=pip_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     print(done.stdout, flush=True)
     if done.returncode == 0:
@@ -71,7 +75,9 @@ def odoo_problem() -> str | None:
     """Return how what was installed broke Odoo itself, if it did."""
     done = subprocess.run(
         [sys.executable, "-c", "import odoo.http, odoo.service.server"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 

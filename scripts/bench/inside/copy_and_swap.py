@@ -1,6 +1,6 @@
 """In the agent's container: fence a database, then copy it and swap the copy back, several times.
 
-    copy_and_swap.py DATABASE TIMES
+copy_and_swap.py DATABASE TIMES
 """
 
 import json

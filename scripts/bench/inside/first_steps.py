@@ -1,6 +1,6 @@
 """In the agent's container: tell when the first step of each of these operations began.
 
-    first_steps.py LOWEST_ID HIGHEST_ID
+first_steps.py LOWEST_ID HIGHEST_ID
 """
 
 import json

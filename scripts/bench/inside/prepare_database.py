@@ -1,6 +1,6 @@
 """In the agent's container: make an empty database with its roles, as for a new environment.
 
-    prepare_database.py DATABASE PASSWORD
+prepare_database.py DATABASE PASSWORD
 """
 
 import json

@@ -1,6 +1,6 @@
 """In the agent's container: tell how long the steps of an environment's last deployment took.
 
-    steps.py ENVIRONMENT
+steps.py ENVIRONMENT
 """
 
 import json

@@ -101,6 +101,11 @@ def test_markdown_of_others_means_nothing():
     assert body.startswith("<!-- odooops demo #12 -->\n")
 
 
+def test_names_in_the_type_of_code():
+    assert github_out.code("sale_extra") == "`sale_extra`"
+    assert github_out.code("a`b\n<c>") == "`ab<c>`"
+
+
 def test_a_fork_has_no_preview():
     preview = {"environment": "demo/pr-12", "url": "https://x", "state_label": "Live", "planned": True,
                "modules": [], "migrations": 0}  # fmt: skip

@@ -14,9 +14,7 @@ MIGRATION_VERSION = re.compile(r"((\d+\.0|saas~\d+\.\d)\.)?\d+\.\d+(\.\d+)?", re
 MIGRATION_SCRIPT = re.compile(r"(pre|post|end)-.*\.py", re.DOTALL)
 # A change in these needs no `-u`: assets are served from disk, the rest is not loaded at all.
 # Translations have hashes of their own, per language.
-UNHASHED_FOLDERS = frozenset(
-    {"static", "tests", "i18n", "i18n_extra", "readme", "doc", "docs", "__pycache__"}
-)
+UNHASHED_FOLDERS = frozenset({"static", "tests", "i18n", "i18n_extra", "readme", "doc", "docs", "__pycache__"})
 UNHASHED_SUFFIXES = frozenset({".pyc", ".pyo", ".rst", ".md", ".pot"})
 
 
@@ -29,9 +27,7 @@ def addon_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(
-        path
-        for path in folder.iterdir()
-        if MODULE_NAME.fullmatch(path.name) and (path / "__manifest__.py").is_file()
+        path for path in folder.iterdir() if MODULE_NAME.fullmatch(path.name) and (path / "__manifest__.py").is_file()
     )
 
 
@@ -130,8 +126,7 @@ def translation_hashes(folder: Path) -> dict[str, str]:
         for path in sorted((folder / name).glob("*.po")):
             found.setdefault(path.stem, []).append(_sha256(path))
     return {
-        language: hashlib.sha256("".join(hashes).encode()).hexdigest()
-        for language, hashes in sorted(found.items())
+        language: hashlib.sha256("".join(hashes).encode()).hexdigest() for language, hashes in sorted(found.items())
     }
 
 

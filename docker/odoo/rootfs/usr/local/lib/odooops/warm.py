@@ -71,9 +71,7 @@ def http_workers(processes: list[Process]) -> list[Process]:
     workers = [
         process
         for process in odoos
-        if process.parent in pids
-        and " gevent" not in process.command
-        and "WorkerCron" not in process.command
+        if process.parent in pids and " gevent" not in process.command and "WorkerCron" not in process.command
     ]
     return workers or servers
 
