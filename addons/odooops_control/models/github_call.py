@@ -62,6 +62,8 @@ class OdooopsGithubCall(models.Model):
     @api.model
     def _tell(self, kind, records):
         """Have GitHub told of these records once the transaction is through; nothing where that is not set up."""
+        # What is known to be sent already must not pass for waiting.
+        self.sudo().flush_model(["state"])
         told = records.filtered(lambda one: one.project_id.sudo()._speaks_to_github())
         for record in told:
             self.env.cr.execute(
