@@ -266,8 +266,8 @@ class Vault(Protocol):
     "repository_damaged" or "disk_full").
     """
 
-    def ensure(self, repository: Repository) -> str:
-        """Have the repository and return its identity; made only where none was ever known."""
+    def ensure(self, repository: Repository, *, make: bool) -> str:
+        """Have the repository and return its identity; made only where that is asked for and none was ever known."""
 
     def ensure_recovery(self, repository: Repository) -> str | None:
         """Have a second password that only the offline recovery key opens, and return it sealed."""

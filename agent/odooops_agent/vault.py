@@ -87,7 +87,7 @@ class ResticVault:
 
     # -- the port
 
-    def ensure(self, repository: Repository) -> str:
+    def ensure(self, repository: Repository, *, make: bool) -> str:
         """Have the repository; make one only where none was ever known. Returns its identity."""
         opened = self._open(repository)
         try:
@@ -95,7 +95,7 @@ class ResticVault:
         except _Troubled as error:
             if error.trouble != "absent":
                 raise _explained(error, repository.url) from error
-            if repository.identity:
+            if repository.identity or not make:
                 raise Permanent(
                     f"The repository at {repository.url} is gone: mount its disk or correct the address, and make no "
                     "new one in its place.",

@@ -91,7 +91,7 @@ def backups(tmp_path: Path) -> Backups:
 @pytest.fixture
 def kept(backups: Backups) -> Backups:
     """The same with one backup."""
-    backups.vault.ensure(backups.repository())
+    backups.vault.ensure(backups.repository(), make=True)
     backups.save()
     return backups
 
@@ -104,8 +104,14 @@ def code_of(act: Callable[[], Any], kind: type[AgentError]) -> str:
 
 
 def test_a_repository_is_made_once_and_known_again(backups: Backups) -> None:
-    identity = backups.vault.ensure(backups.repository())
-    assert backups.agent().ensure(backups.repository(identity=identity)) == identity
+    identity = backups.vault.ensure(backups.repository(), make=True)
+    assert backups.agent().ensure(backups.repository(identity=identity), make=False) == identity
+
+
+def test_nothing_is_made_where_something_is_to_be_read(backups: Backups) -> None:
+    absent = backups.repository()
+    assert code_of(lambda: backups.vault.ensure(absent, make=False), Permanent) == "repository_unreachable"
+    assert not (backups.root / "demo").exists()
 
 
 def test_what_was_saved_comes_back_byte_by_byte(kept: Backups, tmp_path: Path) -> None:
@@ -140,20 +146,20 @@ def test_a_wrong_password_is_told_as_such(kept: Backups) -> None:
 def test_secrets_of_another_agent_are_asked_for_again(kept: Backups, tmp_path: Path) -> None:
     kept.key = SealingKey(tmp_path / "another.key")
     sealed = kept.repository()
-    assert code_of(lambda: kept.vault.ensure(sealed), Refused) == "repository_wrong_password"
+    assert code_of(lambda: kept.vault.ensure(sealed, make=True), Refused) == "repository_wrong_password"
 
 
 def test_a_repository_that_is_gone_is_never_made_anew(kept: Backups) -> None:
-    identity = kept.vault.ensure(kept.repository())
+    identity = kept.vault.ensure(kept.repository(), make=True)
     (kept.root / "demo").rename(kept.root / "unmounted")
     gone = kept.repository(identity=identity)
-    assert code_of(lambda: kept.vault.ensure(gone), Permanent) == "repository_unreachable"
+    assert code_of(lambda: kept.vault.ensure(gone, make=True), Permanent) == "repository_unreachable"
     assert not (kept.root / "demo").exists()
 
 
 def test_another_repository_in_its_place_is_not_written_to(kept: Backups) -> None:
     other = kept.repository(identity="ab" * 32)
-    assert code_of(lambda: kept.vault.ensure(other), Permanent) == "repository_unreachable"
+    assert code_of(lambda: kept.vault.ensure(other, make=True), Permanent) == "repository_unreachable"
 
 
 def test_a_storage_that_does_not_answer_is_told_within_seconds(backups: Backups) -> None:
@@ -163,8 +169,15 @@ def test_a_storage_that_does_not_answer_is_told_within_seconds(backups: Backups)
     began = time.monotonic()
     login = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "very secret"}
     away = backups.repository(url=url, environment=login)
-    assert code_of(lambda: backups.vault.ensure(away), Retryable) == "repository_unreachable"
+    assert code_of(lambda: backups.vault.ensure(away, make=True), Retryable) == "repository_unreachable"
     assert time.monotonic() - began < 10
+
+
+def flip_a_byte(pack: Path) -> None:
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    data[1000] ^= 1
+    pack.write_bytes(data)
 
 
 def test_a_pack_that_was_cut_short_is_found(kept: Backups) -> None:
@@ -175,19 +188,13 @@ def test_a_pack_that_was_cut_short_is_found(kept: Backups) -> None:
 
 
 def test_a_flipped_byte_is_found_where_all_data_is_read(kept: Backups) -> None:
-    pack = kept.pack()
-    pack.chmod(0o600)
-    data = bytearray(pack.read_bytes())
-    data[1000] ^= 1
-    pack.write_bytes(data)
+    flip_a_byte(kept.pack())
     assert code_of(lambda: kept.check(all_data=True), Permanent) == "repository_damaged"
 
 
 def test_a_damaged_repository_is_told_when_restoring(kept: Backups, tmp_path: Path) -> None:
     snapshot = kept.save()
-    index = next((kept.root / "demo/index").iterdir())
-    index.chmod(0o600)
-    index.write_bytes(b"x" * 500)
+    flip_a_byte(kept.pack())
     where = (kept.repository(), snapshot, tmp_path / "out", kept.lines.append, lambda: False)
     assert code_of(lambda: kept.vault.restore(*where), Permanent) == "repository_damaged"
 
@@ -255,7 +262,7 @@ def test_a_disk_that_gets_full_in_the_middle_costs_no_earlier_backup(backups: Ba
     """On a small file system of its own, so that the room really ends."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", backups.root], check=True)
     try:
-        backups.vault.ensure(backups.repository())
+        backups.vault.ensure(backups.repository(), make=True)
         snapshot = backups.save()
         (backups.source / "database.dump").write_bytes(b"PGDMP" + os.urandom(10 << 20))
         assert code_of(backups.save, Permanent) == "disk_full"
@@ -310,7 +317,10 @@ def test_the_recovery_key_opens_the_repository_when_the_agent_is_gone(kept: Back
     kept.vault.ensure_recovery(kept.repository(recovery_public_key=newer))
     outdated = subprocess.run(command, input=private, capture_output=True, text=True, check=False)
     assert outdated.returncode == 1, "a key that was replaced opens nothing any more"
-    assert code_of(lambda: kept.vault.ensure(kept.repository(password)), Permanent) == "repository_wrong_password"
+    assert (
+        code_of(lambda: kept.vault.ensure(kept.repository(password), make=True), Permanent)
+        == "repository_wrong_password"
+    )
     sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public))
     password = SealedBox(offline).decrypt(b64decode(sealed or "")).decode()
     snapshot = kept.save()
@@ -344,9 +354,9 @@ def test_no_secret_is_in_argv_or_environment_or_log(kept: Backups, monkeypatch: 
 )
 def test_no_other_place_is_written_to(backups: Backups, url: str) -> None:
     strange = backups.repository(url=url.format(root=backups.root))
-    assert code_of(lambda: backups.vault.ensure(strange), Refused) == "bad_repository"
+    assert code_of(lambda: backups.vault.ensure(strange, make=True), Refused) == "bad_repository"
 
 
 def test_a_login_configures_the_storage_and_nothing_else(backups: Backups) -> None:
     strange = backups.repository(environment={"LD_PRELOAD": "/tmp/x.so"})
-    code_of(lambda: backups.vault.ensure(strange), Refused)
+    code_of(lambda: backups.vault.ensure(strange, make=True), Refused)

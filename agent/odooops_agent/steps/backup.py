@@ -25,9 +25,7 @@ VERSION_MISMATCH = "server version mismatch"
 def open_repository(ctx: Context, args: Arguments) -> str | None:
     """See that the repository opens before anything costs time or room."""
     repository = _repository(ctx)
-    if not args["make"] and repository.identity is None:
-        ctx.say("The repository's identity is not known yet; taking the one that is there.")
-    identity = ctx.ports.vault.ensure(repository)
+    identity = ctx.ports.vault.ensure(repository, make=args["make"])
     ctx.keep("repository_identity", identity)
     ctx.keep("recovery_sealed", ctx.ports.vault.ensure_recovery(repository) if args["make"] else None)
     return f"repository {identity[:8]}"

@@ -61,10 +61,10 @@ class FakeVault:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def ensure(self, repository: Repository) -> str:
+    def ensure(self, repository: Repository, *, make: bool) -> str:
         self._world.call("vault.ensure")
         known = self._world.repositories.get(repository.url)
-        if known is None and repository.identity:
+        if known is None and (repository.identity or not make):
             raise Permanent(f"The repository at {repository.url} is gone.", code="repository_unreachable")
         if known is None:
             known = self._world.repositories[repository.url] = FakeRepository("1d" * 32)

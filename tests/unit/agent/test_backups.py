@@ -153,6 +153,12 @@ def test_a_repository_that_is_gone_is_not_made_anew(deployed):
     assert deployed.world.repositories == {}
 
 
+def test_a_restore_test_makes_no_repository(deployed):
+    finish = prove(deployed, "6f" * 32)
+    assert finish.error.code == "repository_unreachable"
+    assert deployed.world.repositories == {}
+
+
 def test_a_disk_that_gets_full_on_the_way_leaves_nothing_behind(deployed):
     deployed.world.before_call = Outage(Permanent("full", "disk_full"), lambda call: call == "workspace.take_dump")
     finish = back_up(deployed)
