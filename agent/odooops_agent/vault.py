@@ -7,6 +7,7 @@ environment: neither is ever an argument, a file on disk or a line of a log.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import selectors
 import signal
@@ -17,7 +18,7 @@ import time
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PublicKey
 
 from .commands import restic as build
-from .commands.restic import Progress, Trouble
+from .commands.restic import Progress, Run, Trouble
 from .errors import AgentError, Cancelled, Permanent, Refused, Retryable
 from .facts import Saved
 from .ports import Cancelled as IsCancelled
@@ -44,9 +45,11 @@ PROBE_SECONDS = 5.0
 ASK_SECONDS = 0.2
 END_SECONDS = 10.0
 TAIL_LINES = 30
+INTERRUPTED = 130  # its exit code after SIGINT
 KEPT_BYTES_MAX = 64 << 20
 TELL_SECONDS = 2.0
 HOSTS_FILE = "restic-hosts"
+RUNS_FILE = "restic-runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class ResticVault:
         self._unseal = unseal
         self._redactor = redactor
         self._program = program
+        self._runs = _Runs(state_dir / RUNS_FILE)
         # One command at a time on a repository: pruning locks it against everybody.
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -119,17 +123,13 @@ class ResticVault:
         mark = hashlib.sha256(bytes(key)).hexdigest()[:16]
         opened = self._open(repository)
         known = build.recovery_keys(self._told(opened, build.list_keys(), repository.url))
-        if mine := [each.sealed for each in known if each.mark == mark]:
-            return mine[0]
-        password = Secret(token_urlsafe(32))
-        self._redactor.learn(password)
-        sealed = seal(password, key)
-        with _in_memory(password) as path:
-            command = build.add_key(path, f"{build.RECOVERY_PREFIX}{mark}:{sealed}")
-            self._told(opened, command, repository.url, files=(path,))
-        # Of a recovery key that was replaced, perhaps because somebody has seen it.
+        mine = [each.sealed for each in known if each.mark == mark]
+        sealed = mine[0] if mine else self._add_recovery(opened, repository.url, key, mark)
+        # Of a recovery key that was replaced, perhaps because somebody has seen it. Asked for each time: removing needs
+        # the repository for itself, so it may have failed after the new one was added.
         for each in known:
-            self._told(opened, build.remove_key(each.id), repository.url)
+            if each.mark != mark:
+                self._told(opened, build.remove_key(each.id), repository.url)
         return sealed
 
     def save(
@@ -160,19 +160,22 @@ class ResticVault:
         try:
             self._unlocked(opened, command, on_line=on_line, cancelled=cancelled)
         except _Troubled as error:
-            if error.trouble == "other":  # whatever `check` objects to is damage
+            if error.trouble == "other" and error.lines:  # whatever `check` objects to is damage
                 error = _Troubled("damaged", error.lines)
             raise _explained(error, repository.url) from error
 
     def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
-        """Remove one environment's backups that the policy no longer keeps; returns their ids."""
+        """Remove one environment's backups that the policy no longer keeps; returns their ids.
+
+        Once forgotten they are gone, so nothing that fails later keeps their ids from being told.
+        """
         opened = self._open(repository)
-        before = build.snapshot_ids(self._told(opened, build.snapshots(host), repository.url))
-        self._told(opened, build.forget(host, retention), repository.url)
-        kept = build.snapshot_ids(self._told(opened, build.snapshots(host), repository.url))
-        gone = tuple(one for one in before if one not in kept)
+        gone = build.forgotten(self._told(opened, build.forget(host, retention), repository.url))
         if gone:
-            self._told(opened, build.prune(), repository.url, on_line=on_line)
+            try:
+                self._told(opened, build.prune(), repository.url, on_line=on_line)
+            except AgentError as error:
+                on_line(f"{error.message} The room of {len(gone)} old backups is freed with the next that goes.")
         return gone
 
     def restore(
@@ -218,6 +221,15 @@ class ResticVault:
             )
         self._told(opened, build.init(), url)
 
+    def _add_recovery(self, opened: _Opened, url: str, key: PublicKey, mark: str) -> str:
+        password = Secret(token_urlsafe(32))
+        self._redactor.learn(password)
+        sealed = seal(password, key)
+        with _in_memory(password) as path:
+            command = build.add_key(path, f"{build.RECOVERY_PREFIX}{mark}:{sealed}")
+            self._told(opened, command, url, files=(path,))
+        return sealed
+
     # -- running
 
     def _ask(self, opened: _Opened, command: Sequence[str]) -> str:
@@ -255,7 +267,8 @@ class ResticVault:
             numbers = self._ask(opened, build.list_locks()).split()
             locks = [build.lock(self._ask(opened, build.read_lock(number))) for number in numbers]
             now, hosts, here = datetime.now(UTC), self._hosts(), socket.gethostname()
-            if not all(build.is_dead(one, here, hosts, _is_alive, now) for one in locks):
+            runs = self._runs.all()
+            if not all(build.is_dead(one, here, hosts, runs, _is_alive, now) for one in locks):
                 return False
             self._ask(opened, build.unlock())
         except _Troubled:
@@ -300,11 +313,50 @@ class ResticVault:
                 )
             except OSError as error:
                 raise Permanent(_missing(error), code="no_restic") from error
-            with process:
+            with process, self._runs.noted(process):
                 try:
                     return _follow(process, opened.url, on_line, cancelled, seconds)
                 finally:
                     _end(process)
+
+
+class _Runs:
+    """Which processes this agent started: one that is noted and no more alive left its lock behind.
+
+    A host's name does not tell: droplets that were made of one image share it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def noted(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Note a process until it has ended by itself; one that was stopped or killed may have left its lock."""
+        run = Run(process.pid, datetime.now(UTC))
+        self._change(lambda runs: [*(one for one in runs if one.pid != run.pid), run])
+        try:
+            yield
+        except _Troubled:
+            self._change(lambda runs: [one for one in runs if one != run])
+            raise
+        self._change(lambda runs: [one for one in runs if one != run])
+
+    def all(self) -> tuple[Run, ...]:
+        """Return those that run or were killed."""
+        with self._lock:
+            return tuple(self._read())
+
+    def _read(self) -> list[Run]:
+        with suppress(FileNotFoundError, ValueError):
+            return [Run(int(pid), datetime.fromisoformat(at)) for pid, at in json.loads(self._path.read_text("utf-8"))]
+        return []
+
+    def _change(self, change: Callable[[list[Run]], list[Run]]) -> None:
+        with self._lock:
+            fresh = datetime.now(UTC) - build.RUN_LONGEST - build.LOCK_STALE
+            runs = [one for one in change(self._read()) if one.at >= fresh]
+            write_private(self._path, json.dumps([(one.pid, one.at.isoformat()) for one in runs]))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -371,9 +423,17 @@ def _follow(process: subprocess.Popen[bytes], url: str, on_line: OnLine, cancell
                 reading.feed(chunk)
                 if not chunk:
                     selector.unregister(key.fileobj)
-    if process.wait() == 0:
+    ended = process.wait()
+    if ended == 0:
         return out.text()
     lines = (*errors.lines(), *out.lines())
+    if ended < 0 or ended == INTERRUPTED:
+        raise Permanent(
+            f"restic was killed ({f'signal {-ended}' if ended < 0 else 'interrupted'}), which says nothing about the "
+            "repository: give the agent more memory if the kernel did it, and try again.",
+            code="backup_failed",
+            log_tail=lines[-TAIL_LINES:],
+        )
     raise _Troubled(build.trouble("\n".join(lines), url), lines[-TAIL_LINES:])
 
 
@@ -478,5 +538,10 @@ _PERMANENT: Mapping[Trouble, tuple[str, str]] = {
     ),
     "absent": ("repository_unreachable", "There is no repository at {url} ({said}): see its address."),
     "disk_full": ("disk_full", "No room is left for the backup ({said}): free some, or shorten the retention."),
+    "program": (
+        "backup_failed",
+        "restic itself failed ({said}), which says nothing about the repository: give the agent more memory, or see "
+        "that its restic is 0.14 or later.",
+    ),
     "other": ("backup_failed", "restic failed: {said}"),
 }

@@ -136,7 +136,9 @@ class LocalWorkspace:
         """Return what a restored backup says of itself. Raises Permanent when it says nothing."""
         with _explained(), self._inside(environment, name) as made:
             try:
-                with os.fdopen(os.open(MANIFEST, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=made), encoding="utf-8") as file:
+                with os.fdopen(
+                    os.open(MANIFEST, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=made), encoding="utf-8"
+                ) as file:
                     document = json.load(file)
             except (FileNotFoundError, ValueError) as error:
                 raise Permanent(
@@ -261,7 +263,7 @@ def _measure(files: int) -> FilesFacts:
 
 
 def _adopt(parent: int, folder: str, name: str, owner: tuple[int, int]) -> tuple[int, bool]:
-    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent), "rb") as handle:
+    with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent), "rb") as handle:
         os.fchown(handle.fileno(), *owner)
         os.fchmod(handle.fileno(), 0o644)
         digest = hashlib.file_digest(handle, "sha1").hexdigest()
@@ -270,7 +272,8 @@ def _adopt(parent: int, folder: str, name: str, owner: tuple[int, int]) -> tuple
 
 def _read_dump(parent: int) -> DumpFacts:
     try:
-        descriptor = os.open(DUMP, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent)
+        # Without waiting: the customer's image can leave a pipe there, to which nobody ever writes.
+        descriptor = os.open(DUMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
     except OSError as error:
         raise Permanent("There is no database dump where one should be.", code="dump_failed") from error
     with os.fdopen(descriptor, "rb") as handle:

@@ -200,8 +200,8 @@ def test_a_damaged_repository_is_told_when_restoring(kept: Backups, tmp_path: Pa
 
 
 @contextmanager
-def a_lock(backups: Backups) -> Iterator[None]:
-    """Have a restic at work on the repository; killed in the end, it leaves its lock behind."""
+def a_lock(backups: Backups) -> Iterator[int]:
+    """Have a restic at work on the repository, with this id; killed in the end, it leaves its lock behind."""
     program = subprocess.Popen(
         ["restic", "backup", "--stdin", "--host", "x"],
         env={**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_REPOSITORY": f"{backups.root}/demo"},
@@ -213,16 +213,25 @@ def a_lock(backups: Backups) -> Iterator[None]:
     while not list(locks.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     try:
-        yield
+        yield program.pid
     finally:
         program.kill()
         program.wait()
     assert list(locks.iterdir())
 
 
-def leave_a_lock(backups: Backups) -> None:
-    with a_lock(backups):
+def leave_a_lock(backups: Backups, *, own: bool = True) -> None:
+    """Have a restic killed, which the agent started or which is of another droplet of the same name."""
+    began = datetime.now(UTC)
+    with a_lock(backups) as pid:
         pass
+    if own:
+        (backups.state / "restic-runs").write_text(json.dumps([(pid, began.isoformat())]))
+
+
+def test_a_lock_of_another_droplet_of_the_same_name_is_respected(kept: Backups) -> None:
+    leave_a_lock(kept, own=False)
+    assert code_of(kept.check, Retryable) == "repository_locked"
 
 
 def test_a_lock_of_the_agent_s_own_dead_process_is_removed(kept: Backups) -> None:
@@ -232,7 +241,9 @@ def test_a_lock_of_the_agent_s_own_dead_process_is_removed(kept: Backups) -> Non
 
 
 def test_a_lock_of_a_living_process_is_respected(kept: Backups) -> None:
-    with a_lock(kept):
+    began = datetime.now(UTC)
+    with a_lock(kept) as pid:
+        (kept.state / "restic-runs").write_text(json.dumps([(pid, began.isoformat())]))
         assert code_of(kept.check, Retryable) == "repository_locked"
     kept.check()
 

@@ -70,7 +70,10 @@ IMPORTED_COLUMN = SQL("""
                    AND attname = 'imported' AND NOT attisdropped)
 """)
 PARAMETERS = SQL("SELECT key, value FROM public.ir_config_parameter WHERE key = ANY(%s)")
-ATTACHMENTS = SQL("SELECT DISTINCT store_fname FROM public.ir_attachment WHERE store_fname IS NOT NULL")
+# Those in a filestore; a module that keeps attachments in a bucket gives them other names.
+ATTACHMENTS = SQL(
+    "SELECT DISTINCT store_fname FROM public.ir_attachment WHERE store_fname ~ '^[0-9a-f]{2}/[0-9a-f]{40}$'"
+)
 LANGUAGES = SQL("SELECT code FROM public.res_lang WHERE active ORDER BY code")
 PARAMETERS_TABLE = SQL("SELECT to_regclass('public.ir_config_parameter') IS NOT NULL")
 WRITE_PARAMETER = SQL("""

@@ -29,12 +29,16 @@ CHECKED_SHARE = "3%"
 KEPT_WITHIN = "2d"
 # A living restic renews its lock every 5 minutes, and counts one as stale after 30.
 LOCK_STALE = timedelta(minutes=30)
+RUN_LONGEST = timedelta(hours=6)
+# What the clock may be set back between starting a process and its lock.
+CLOCK_STEP = timedelta(seconds=5)
 
-Trouble = Literal["absent", "locked", "wrong_password", "unreachable", "damaged", "disk_full", "other"]
+Trouble = Literal["absent", "locked", "wrong_password", "unreachable", "damaged", "disk_full", "program", "other"]
 
 # The first that fits wins: a full disk is told in the words of a failed write.
 _TROUBLES: tuple[tuple[Trouble, str], ...] = (
     ("disk_full", r"no space left on device|disk quota exceeded|QuotaExceeded"),
+    ("program", r"(?:fatal error: .*out of memory|cannot allocate memory|^unknown (?:flag|shorthand|command))"),
     ("wrong_password", r"wrong password or no key found"),
     (
         "unreachable",
@@ -69,6 +73,14 @@ class Lock:
     """A lock in a repository, as restic tells it."""
 
     host: str
+    pid: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A restic process of the agent's."""
+
     pid: int
     at: datetime
 
@@ -220,7 +232,7 @@ def list_keys() -> tuple[str, ...]:
 def trouble(text: str, url: str) -> Trouble:
     """Return what a failure's words mean; the repository's own address may have any words in it."""
     text = text.replace(url, "repository")
-    return next((kind for kind, words in _TROUBLES if re.search(words, text, re.I)), "other")
+    return next((kind for kind, words in _TROUBLES if re.search(words, text, re.I | re.M)), "other")
 
 
 def read_line(text: str) -> Mapping[str, Any] | None:
@@ -257,8 +269,9 @@ def full_id(text: str, short: str) -> str:
     return require_snapshot(found[0] if len(found) == 1 else None)
 
 
-def snapshot_ids(text: str) -> tuple[str, ...]:
-    return tuple(str(one["id"]) for one in json.loads(text) or ())
+def forgotten(text: str) -> tuple[str, ...]:
+    """Return the ids of the snapshots that `forget --json` has removed."""
+    return tuple(str(one["id"]) for group in json.loads(text) or () for one in group.get("remove") or ())
 
 
 def identity(text: str) -> str:
@@ -272,15 +285,19 @@ def lock(text: str) -> Lock:
     return Lock(str(given.get("hostname")), int(given.get("pid") or 0), datetime.fromisoformat(at))
 
 
-def is_dead(one: Lock, here: str, hosts: Iterable[str], alive: Callable[[int], bool], now: datetime) -> bool:
-    """Tell whether a lock is provably this agent's and of a process that has ended.
+def is_dead(
+    one: Lock, here: str, hosts: Iterable[str], runs: Iterable[Run], alive: Callable[[int], bool], now: datetime
+) -> bool:
+    """Tell whether a lock is provably this agent's and of a process that has ended, or of nobody for long.
 
-    :param here: this host's name; a container's, which no other has.
-    :param hosts: the names the agent had, this one among them: under an older one only age tells.
+    :param here: this host's name, which another droplet may have as well.
+    :param hosts: the names the agent had, this one among them.
+    :param runs: the processes that the agent started and never saw the end of.
     """
-    if one.host == here:
-        return not alive(one.pid)
-    return one.host in set(hosts) and now - one.at >= LOCK_STALE
+    if one.host not in set(hosts) or (one.host == here and alive(one.pid)):
+        return False
+    own = any(run.pid == one.pid and run.at - CLOCK_STEP <= one.at <= run.at + RUN_LONGEST for run in runs)
+    return (one.host == here and own) or now - one.at >= LOCK_STALE
 
 
 def recovery_keys_in(key_files: Iterable[str]) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ def describe_backup(ctx: Context, args: Arguments) -> str | None:
         "dump": ctx.result("dump"),
         "filestore": ctx.result("filestore"),
         "missing_files": list(missing[:MISSING_LISTED]),
+        "missing_count": len(missing),
         **before,
     }
     ctx.ports.workspace.write_manifest(ctx.key, args["workspace"], document)
@@ -251,10 +252,27 @@ def _modules_problem(facts: DatabaseFacts, expected: dict[str, str]) -> str | No
 
 def _attachments_problem(ctx: Context, args: Arguments) -> str | None:
     wanted = ctx.ports.database.attachment_files(args["database"])
-    missing = set(ctx.ports.workspace.missing_files(ctx.key, args["workspace"], wanted))
-    known = ctx.result("manifest")["missing_files"]
-    lost = sorted(missing - set(known)) if len(known) < MISSING_LISTED else []
-    return f"{len(lost)} attachments have no file, such as {lost[0]}" if lost else None
+    missing = ctx.ports.workspace.missing_files(ctx.key, args["workspace"], wanted)
+    lost, such_as = lost_files(missing, ctx.result("manifest"))
+    return f"{lost} attachments have no file, such as {such_as}" if lost else None
+
+
+def lost_files(missing: Sequence[str], manifest: Mapping[str, Any]) -> tuple[int, str | None]:
+    """Return how many files are missing that were there when the backup was taken, and one of them.
+
+    Its list of those that were missing already is in order and may end before all are told: up to there names are
+    compared, beyond it numbers.
+    """
+    known = set(manifest["missing_files"])
+    new = sorted(one for one in missing if one not in known)
+    count = manifest.get("missing_count")  # which older agents did not write
+    if len(known) == count or (count is None and len(known) < MISSING_LISTED):
+        lost = len(new)
+    else:
+        new = [one for one in new if one < max(known)] or new
+        named = sum(one < max(known) for one in new)
+        lost = max(named, len(missing) - count if count is not None else 0)
+    return lost, new[0] if lost else None
 
 
 def _contents_problem(ctx: Context) -> str | None:

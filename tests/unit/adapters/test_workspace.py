@@ -163,3 +163,9 @@ def test_restored_files_are_placed_beside_the_snapshots_or_in_an_empty_place(wor
     live.rmdir()
     workspace.place_filestore(KEY, "backup", DATABASE)
     assert (live / stored).exists()
+
+
+def test_a_pipe_in_the_dump_s_place_is_refused_and_not_waited_for(workspace, room):
+    os.mkfifo(room / "io" / "database.dump")
+    with pytest.raises(Permanent, match="is none"):
+        workspace.take_dump(KEY, "backup")

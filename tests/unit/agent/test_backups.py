@@ -7,6 +7,7 @@ import pytest
 from odooops_agent.errors import Permanent, Retryable
 from odooops_agent.heartbeat import CAPABILITIES
 from odooops_agent.protocol import BackupResult, RestoreTestResult, convert
+from odooops_agent.steps.backup import lost_files
 from odooops_agent.testing.droplet import DATABASE, KEY, FakeDroplet
 from odooops_agent.testing.world import Killed, Outage
 
@@ -259,3 +260,23 @@ def _killed(droplet, operation, number):
     except Killed:
         return True
     return False
+
+
+NAMES = tuple(f"{number % 256:02x}/{number:040x}" for number in range(2000))
+
+
+@pytest.mark.parametrize(
+    ("missing", "manifest", "lost"),
+    [
+        ((), {"missing_files": []}, 0),
+        (("b",), {"missing_files": ["a"], "missing_count": 1}, 1),
+        (("a",), {"missing_files": ["a"], "missing_count": 1}, 0),
+        (sorted(NAMES), {"missing_files": sorted(NAMES)[:1000], "missing_count": 2000}, 0),
+        ([*sorted(NAMES), "zz"], {"missing_files": sorted(NAMES)[:1000], "missing_count": 2000}, 1),
+        (["00/!", *sorted(NAMES)[5:]], {"missing_files": sorted(NAMES)[:1000], "missing_count": 2000}, 1),
+        (["00/!", *sorted(NAMES)], {"missing_files": sorted(NAMES)[:1000]}, 1),
+        (sorted(NAMES), {"missing_files": sorted(NAMES)[:1000]}, 0),
+    ],
+)
+def test_lost_attachments_are_found_however_many_were_missing_before(missing, manifest, lost):
+    assert lost_files(missing, manifest)[0] == lost
