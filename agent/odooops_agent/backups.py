@@ -76,6 +76,11 @@ class RestoreJob(Job):
         self._began = True
         return self._conclude(plan, self._executor.run(plan))
 
+    def _shown_before(self) -> str:
+        if (self._context.result("before") or {}).get("database_uuid") is None:
+            return f"{self._operation.environment.key} has no database, as before; its files are as they were."
+        return super()._shown_before()
+
     def _check_restore(self) -> Plan:
         facts = self._observed(lambda: observe(self._shop.ports, self._operation))
         return plan_restore(self._operation, facts, self._shop.droplet)

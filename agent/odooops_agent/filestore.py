@@ -82,6 +82,28 @@ class LocalFilestore:
         with _explained(), suppress(FileNotFoundError), self._home(environment, "filestore") as filestore:
             _remove(filestore, database)
 
+    def exists(self, environment: str, database: str) -> bool:
+        """Tell whether there is a filestore/<database>."""
+        require(DATABASE, database, "database name")
+        with _explained():
+            try:
+                with self._home(environment, "filestore") as filestore:
+                    return _there(filestore, database)
+            except FileNotFoundError:
+                return False
+
+    def set_aside(self, environment: str, database: str, token: int) -> None:
+        """Make filestore/<database>, where there is one, the snapshot `token` by one rename."""
+        require(DATABASE, database, "database name")
+        with _explained(), ExitStack() as stack:
+            filestore = stack.enter_context(self._home(environment, "filestore"))
+            snapshots = stack.enter_context(self._home(environment, "snapshots"))
+            target = stack.enter_context(_made(snapshots, str(int(token)), 0o700))
+            if _there(filestore, database) and not _there(target, COMPLETE):
+                _give_up(filestore, database, target)
+                for changed in (filestore, target, snapshots):
+                    os.fsync(changed)
+
     def snapshot(self, environment: str, database: str, token: int) -> None:
         """Hard-link filestore/<database> into snapshots/<token>; whole once it has its name."""
         require(DATABASE, database, "database name")

@@ -236,6 +236,12 @@ class Filestore(Protocol):
     def drop(self, environment: str, database: str) -> None:
         """Remove filestore/<database>, as when a first installation is undone."""
 
+    def exists(self, environment: str, database: str) -> bool:
+        """Tell whether there is a filestore/<database>."""
+
+    def set_aside(self, environment: str, database: str, token: int) -> None:
+        """Make filestore/<database>, where there is one, the snapshot `token` by one rename; done before is success."""
+
     def snapshot(self, environment: str, database: str, token: int) -> None:
         """Hard-link copy of filestore/<database> to snapshots/<token>/filestore; a half-made one is redone."""
 

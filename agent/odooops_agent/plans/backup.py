@@ -148,7 +148,8 @@ def one_off(
         operation.release.reference,
         f"{facts.image.uid}:{facts.image.gid}",
         f"{droplet.data_root}/{operation.environment.key}/work/{room}/io",
-        name,
+        # A restore and a restore test run at once, and whoever begins removes what has its own container's name.
+        f"{room}-{name}",
         argv,
         config=config,
     )

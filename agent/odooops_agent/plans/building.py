@@ -228,6 +228,12 @@ def quiet(job: Job) -> Iterator[Step]:
 
 
 def hold_and_fence(job: Job) -> Iterator[Step]:
+    yield from hold_and_stop(job)
+    yield Step("fence_database", database(job), undo="unfence_database")
+
+
+def hold_and_stop(job: Job) -> Iterator[Step]:
+    """Let requests wait, and stop who answered them."""
     limit_seconds = job.operation.options.drain_limit_seconds
     yield Step("hold_requests", {"alias": job.names.alias, **old(job)}, undo="resume_requests")
     yield Step("drain_requests", {**old(job), "limit_seconds": limit_seconds})
@@ -236,7 +242,6 @@ def hold_and_fence(job: Job) -> Iterator[Step]:
         {"names": running(job, "web"), **old(job), **health(job), **warmth(job, websocket=False)},
         undo="start_workers",
     )
-    yield Step("fence_database", database(job), undo="unfence_database")
 
 
 def run_update(job: Job, name: str, *, undo: str, arguments: dict[str, Any]) -> Step:

@@ -14,7 +14,7 @@ from ..commands import dump
 from ..commands.odoo_conf import odoo_config
 from ..commands.restic import require_snapshot
 from ..errors import Refused
-from ..facts import EnvironmentFacts
+from ..facts import DatabaseFacts, EnvironmentFacts
 from ..protocol import Operation
 from . import building as build
 from . import checks
@@ -43,15 +43,24 @@ def plan_restore(operation: Operation, facts: EnvironmentFacts, droplet: Droplet
     if facts.database is not None:
         checks.check_identity(operation, facts)
         checks.check_sessions(operation, facts)
+        _check_installed(facts.database)
     checks.check_disk(operation, facts, snapshot=False)
     environment = operation.environment
     config = odoo_config(environment, facts.image, droplet.cluster, environment.database.name)
     modules = replace(plan_modules(facts.image, facts.database, ()), changes=(), dependents=(), migrations=())
     job = Job(operation, facts, droplet, modules, config)
     document = build.document(job)
-    empty = facts.database is None or not facts.database.modules
-    steps = tuple(_install(job) if empty else exchange(job))
+    steps = tuple(_install(job) if facts.database is None else exchange(job))
     return Plan("restore", document, plan_hash(document), build.plan_facts(job, steps), steps)
+
+
+def _check_installed(database: DatabaseFacts) -> None:
+    """Refuse what can be neither a restore set nor taken for nothing: whoever made it may have filled it."""
+    if not database.modules:
+        raise Refused(
+            f"The database {database.name} is there and has no Odoo in it: rename or drop it, then restore again.",
+            code="restore_refused",
+        )
 
 
 def _check_direction(operation: Operation) -> None:
@@ -130,10 +139,14 @@ def exchange(job: Job, since: str = "1970-01-01T00:00:00+00:00", counted: Step |
 
 
 def _install(job: Job) -> Iterator[Step]:
-    """Nothing is there: a failure leaves nothing behind."""
+    """The database is gone: a failure leaves what outlived it as it was, files and containers."""
     names = job.names
-    arguments = {"database": names.database, "app": names.app_role, "token": names.token}
+    arguments = {"database": names.database, "app": names.app_role, "token": names.token, "anew": True}
     yield from _fetch(job)
+    # Old containers would enter the database as soon as it is there and work on it while it is being loaded.
+    yield build.stop_cron(job)
+    yield from build.hold_and_stop(job)
+    yield Step("set_files_aside", {"database": names.database, "token": names.token}, undo="put_files_back")
     yield Step("create_database", arguments, undo="drop_database")
     yield _load(job, names.database)
     yield Step("place_files", {**ROOM, "database": names.database})

@@ -36,6 +36,8 @@ HANDLERS: dict[str, Handler] = {
     "claim_database": data.claim_database,
     "create_database": data.create_database,
     "drop_database": data.drop_database,
+    "set_files_aside": data.set_files_aside,
+    "put_files_back": data.put_files_back,
     "fence_database": data.fence_database,
     "unfence_database": data.unfence_database,
     "open_database": data.unfence_database,

@@ -26,6 +26,12 @@ def create_database(ctx: Context, args: Arguments) -> str | None:
     """Make the database; one that stands there unmarked or marked by others is not the agent's to take."""
     identity = ctx.ports.database.identity(args["database"])
     _refuse_foreign(ctx, args["database"], identity)
+    if identity and args.get("anew") and not ctx.result("created_database"):
+        raise Permanent(
+            f"A database {args['database']} has appeared meanwhile: rename or drop it, then restore again.",
+            code="identity_mismatch",
+        )
+    _note_files(ctx, args)
     if identity is None:
         ctx.keep("created_database", True)
     elif identity.tag is None and not ctx.result("created_database"):
@@ -45,8 +51,36 @@ def drop_database(ctx: Context, args: Arguments) -> str | None:
     if identity and not _of_this_operation(ctx, identity, args["token"]):
         return f"{args['database']} is not of this deployment and stays"
     ctx.ports.database.drop(args["database"])
+    if ctx.result("had_files") is not False:
+        return "the files that were there before stay"
     ctx.ports.filestore.drop(ctx.key, args["database"])
     return None
+
+
+def set_files_aside(ctx: Context, args: Arguments) -> str | None:
+    """Keep the files that outlived their database: they may be newer than any backup."""
+    _note_files(ctx, args)
+    if not ctx.result("had_files"):
+        return None
+    ctx.ports.filestore.set_aside(ctx.key, args["database"], args["token"])
+    ctx.say(f"The files that were there are kept in snapshots/{args['token']}/filestore: remove them by hand.")
+    return "kept what was there"
+
+
+def put_files_back(ctx: Context, args: Arguments) -> str | None:
+    """Put what was set aside in its place again."""
+    if not ctx.result("had_files"):
+        return None
+    if ctx.ports.filestore.has_snapshot(ctx.key, args["token"]):
+        ctx.ports.filestore.restore(ctx.key, args["database"], args["token"])
+    ctx.ports.filestore.drop_snapshot(ctx.key, args["token"])
+    return None
+
+
+def _note_files(ctx: Context, args: Arguments) -> None:
+    """Note, before anything is made, whether files are there: only what came after is the operation's to remove."""
+    if ctx.result("had_files") is None:
+        ctx.keep("had_files", ctx.ports.filestore.exists(ctx.key, args["database"]))
 
 
 def _refuse_foreign(ctx: Context, database: str, identity: Identity | None) -> None:

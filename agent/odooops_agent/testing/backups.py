@@ -199,7 +199,13 @@ class FakeWorkspace:
 
     def place_filestore(self, environment: str, name: str, database: str) -> None:
         self._world.call("workspace.place_filestore")
-        self._world.filestores[environment, database] = self._world.workspaces[environment, name].pop("filestore")
+        room, files = self._world.workspaces[environment, name], self._world.filestores
+        if "filestore" in room and (environment, database) in files:
+            raise Permanent(f"There are files of {environment} where the backup's belong: move them away.")
+        if "filestore" in room:
+            files[environment, database] = room.pop("filestore")
+        elif (environment, database) not in files:
+            raise Permanent(f"The restored files of {environment} are gone: restore the backup again.")
 
 
 class FakeDoor:

@@ -465,6 +465,15 @@ class FakeFilestore:
         self._world.call("filestore.drop")
         self._world.filestores.pop((environment, database), None)
 
+    def exists(self, environment: str, database: str) -> bool:
+        self._world.call("filestore.exists")
+        return (environment, database) in self._world.filestores
+
+    def set_aside(self, environment: str, database: str, token: int) -> None:
+        self._world.call("filestore.set_aside")
+        if (environment, database) in self._world.filestores and (environment, token) not in self._world.file_snapshots:
+            self._world.file_snapshots[environment, token] = self._world.filestores.pop((environment, database))
+
     def snapshot(self, environment: str, database: str, token: int) -> None:
         self._world.call("filestore.snapshot")
         self._world.file_snapshots[environment, token] = "half"

@@ -301,3 +301,20 @@ def test_twenty_thousand_files_take_less_than_a_moment(store: LocalFilestore, ho
 def test_the_disk_is_told(store: LocalFilestore) -> None:
     assert 0 < store.free_bytes(KEY) <= store.total_bytes()
     assert store.free_bytes("not/yet") > 0
+
+
+def test_files_are_set_aside_by_a_rename_and_put_back(store: LocalFilestore, home: Path) -> None:
+    assert not store.exists(KEY, DATABASE)
+    store.set_aside(KEY, DATABASE, 5)
+    assert not store.has_snapshot(KEY, 5)
+    live = fill(home, "ab/abc")
+    number = (live / "ab/abc").stat().st_ino
+    assert store.exists(KEY, DATABASE)
+    store.set_aside(KEY, DATABASE, 5)
+    assert not store.exists(KEY, DATABASE)
+    fill(home, "cd/cde")
+    store.set_aside(KEY, DATABASE, 5)
+    assert files(live) == {"cd/cde"}
+    store.restore(KEY, DATABASE, 5)
+    assert files(live) == {"ab/abc"}
+    assert (live / "ab/abc").stat().st_ino == number

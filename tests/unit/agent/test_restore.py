@@ -7,12 +7,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from odooops_agent.errors import Permanent
+from odooops_agent.facts import OwnerTag
 from odooops_agent.protocol import LossCount, RestoreResult, RollbackPreview, RollbackResult, convert
-from odooops_agent.testing.droplet import DATABASE, KEY, FakeDroplet, digest
-from odooops_agent.testing.world import Killed, Outage
+from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, KEY, UUID, FakeDroplet, digest
+from odooops_agent.testing.world import FakeDatabase, Killed, Outage
 
 from .oracle import check_empty, check_safe
-from .test_backups import back_up, order
+from .test_backups import back_up, order, prove
 
 
 def restore(droplet, snapshot, number=1, **changes):
@@ -68,8 +69,7 @@ def test_an_environment_that_is_gone_is_installed_from_its_backup(moved_on):
     for part in (world.routes, world.configs):
         part.clear()
     world.watched = None
-    known = {"database": {"name": DATABASE, "uuid": "0c2d3c1e-8f3a-11f0-9d4e-0242ac120002"}}
-    operation, finish = restore(moved_on, moved_on.snapshot, environment=known)
+    operation, finish = restore(moved_on, moved_on.snapshot, environment=KNOWN)
     assert finish.outcome == "succeeded", finish.error
     assert check_safe(moved_on, token=operation.token, sets={}) == digest(1)
     assert finish.result["restore_set"] is None
@@ -266,3 +266,156 @@ def test_a_backup_that_can_t_be_read_closes_the_way(without_set, changes):
     finish = without_set.preview(1, rollback=back)
     ways = {one.mode: one for one in convert(finish.result, RollbackPreview).modes}
     assert not ways["backup"].possible
+
+
+# The cluster is lost, the droplet lives: its files are newer than the backup, its containers still run.
+
+KNOWN = {"database": {"name": DATABASE, "uuid": UUID}}
+
+
+@pytest.fixture
+def without_database(moved_on):
+    moved_on.world.databases.clear()
+    moved_on.world.file_snapshots.clear()
+    return moved_on
+
+
+def check_as_it_was(droplet):
+    """Assert that files and containers outlived a restore that did not happen, and nothing was added."""
+    world = droplet.world
+    assert world.databases == {}
+    assert world.filestores == {(KEY, DATABASE): "two"}
+    assert world.file_snapshots == {}
+    assert world.answering(KEY).digest == digest(3)
+    assert sorted(one.role for one in world.containers.values() if one.running) == ["cron", "web"]
+    assert len(world.containers) == 2
+    assert (world.held, world.violations) == (set(), [])
+    assert droplet.journal.unfinished() == []
+    check_no_room_left(droplet)
+
+
+def check_restored(droplet, operation):
+    """Assert that the backup serves, and that the files that were there are set aside."""
+    world = droplet.world
+    assert world.file_snapshots.pop((KEY, operation.token)) == "two"
+    assert check_safe(droplet, token=operation.token, sets={}) == digest(1)
+    check_no_room_left(droplet)
+
+
+def test_files_that_outlived_their_database_are_set_aside(without_database):
+    operation, finish = restore(without_database, without_database.snapshot, environment=KNOWN)
+    assert finish.outcome == "succeeded", finish.error
+    check_restored(without_database, operation)
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["database.create", "runtime.run pg_restore halfway", "workspace.place_filestore", "runtime.execute warm.py"],
+)
+def test_a_restore_that_fails_deletes_no_file_that_it_did_not_make(without_database, call):
+    world = without_database.world
+    world.before_call = Outage(Permanent("no", "restore_failed"), lambda name: name == call, times=1)
+    _, finish = restore(without_database, without_database.snapshot, environment=KNOWN)
+    assert (finish.outcome, finish.error.code) == ("failed", "restore_failed")
+    assert "its data as before" not in finish.error.message
+    assert "no database, as before" in finish.error.message
+    check_as_it_was(without_database)
+
+
+def test_nobody_works_on_the_database_while_it_is_loaded(without_database):
+    world, seen = without_database.world, []
+
+    def look(call):
+        if call in ("database.create", "runtime.run pg_restore halfway"):
+            working = [one.role for one in world.containers.values() if one.running and one.role in ("web", "cron")]
+            seen.append((working, set(world.held)))
+
+    world.before_call = look
+    _, finish = restore(without_database, without_database.snapshot, environment=KNOWN)
+    assert finish.outcome == "succeeded", finish.error
+    assert seen == [([], {KEY}), ([], {KEY})]
+
+
+def test_killed_at_every_call_without_a_database(without_database):
+    """Wherever it dies, the backup serves, or all that had outlived the database is as it was."""
+    without_database.journal.close()
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+        call, killed, seen = 0, True, set()
+        while killed:
+            call += 1
+            droplet = take(without_database, Path(scratch) / "take")
+            operation = droplet.operation("restore", 1, backup=order(without_database.snapshot), environment=KNOWN)
+            killed = killed_at(droplet, operation, call)
+            droplet.restart()
+            now = droplet.world.answering(KEY).digest
+            if now == digest(1):
+                check_restored(droplet, operation)
+            else:
+                check_as_it_was(droplet)
+            seen.add(now)
+            droplet.journal.close()
+        assert call > 60
+        assert seen == {digest(1), digest(3)}
+
+
+def test_killed_at_every_call_on_the_way_back_too(without_database):
+    """The undo dies as well, at each of its calls, and what is done twice deletes nothing."""
+    without_database.journal.close()
+    with TemporaryDirectory() as scratch:
+        call, killed = 0, True
+        while killed:
+            call += 1
+            droplet = take(without_database, Path(scratch) / "take")
+            operation = droplet.operation("restore", 1, backup=order(without_database.snapshot), environment=KNOWN)
+            killed = killed_on_the_way_back(droplet, operation, call)
+            droplet.restart()
+            check_as_it_was(droplet)
+            droplet.journal.close()
+        assert call > 10
+
+
+def killed_on_the_way_back(droplet, operation, number):
+    """Let the new web container never get warm, and die at a call after that."""
+    failed, calls = False, 0
+
+    def on_call(name):
+        nonlocal failed, calls
+        if failed:
+            calls += 1
+            if calls == number:
+                raise Killed(name)
+        elif name == "runtime.execute warm.py":
+            failed = True
+            raise Permanent("no", "restore_failed")
+
+    droplet.world.before_call = on_call
+    try:
+        droplet.workshop.take_on(operation)
+    except Killed:
+        return True
+    finally:
+        droplet.world.before_call = lambda name: None
+    return False
+
+
+def test_a_database_without_odoo_is_left_alone(without_database):
+    world = without_database.world
+    world.databases[DATABASE] = FakeDatabase(DATABASE, DATABASE, tag=OwnerTag(ENVIRONMENT_UUID, 3))
+    _, finish = restore(without_database, without_database.snapshot)
+    assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
+    assert "rename or drop it" in finish.error.message
+    assert DATABASE in world.databases
+
+
+def test_a_restore_and_a_restore_test_have_containers_of_their_own(moved_on):
+    names = set()
+
+    def look(call):
+        if call == "runtime.run pg_restore halfway":
+            names.update(name for name, one in moved_on.world.containers.items() if "odooops.beside" in one.spec.labels)
+
+    moved_on.world.before_call = look
+    restore(moved_on, moved_on.snapshot)
+    prove(moved_on, moved_on.snapshot)
+    assert len(names) == 2
