@@ -65,7 +65,11 @@ class Databases:
             if not there:
                 self._run(cursor, "DROP DATABASE IF EXISTS {} WITH (FORCE)", f"{name}_new")
                 self._run(cursor, "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", f"{name}_new")
-                make(f"{name}_new")
+                try:
+                    make(f"{name}_new")
+                except BaseException:
+                    self._run(cursor, "DROP DATABASE IF EXISTS {} WITH (FORCE)", f"{name}_new")
+                    raise
                 cursor.execute(self._statement("ALTER DATABASE {} RENAME TO {}", f"{name}_new", name))
             self._used(cursor, name)
             self._drop_old(cursor)
