@@ -297,6 +297,9 @@ class Vault(Protocol):
     def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
         """Remove one environment's backups that are not kept; returns their ids."""
 
+    def size(self, repository: Repository, snapshot: str) -> int:
+        """Tell how many bytes a backup's files come to once they are restored."""
+
     def restore(
         self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: Cancelled
     ) -> None:

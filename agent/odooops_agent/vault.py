@@ -178,6 +178,10 @@ class ResticVault:
                 on_line(f"{error.message} The room of {len(gone)} old backups is freed with the next that goes.")
         return gone
 
+    def size(self, repository: Repository, snapshot: str) -> int:
+        """Tell how many bytes a backup's files come to once they are restored."""
+        return build.total_size(self._told(self._open(repository), build.size(snapshot), repository.url))
+
     def restore(
         self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: IsCancelled
     ) -> None:

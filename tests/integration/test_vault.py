@@ -117,6 +117,8 @@ def test_nothing_is_made_where_something_is_to_be_read(backups: Backups) -> None
 def test_what_was_saved_comes_back_byte_by_byte(kept: Backups, tmp_path: Path) -> None:
     snapshot = kept.save()
     kept.vault.restore(kept.repository(), snapshot, tmp_path / "out", kept.lines.append, lambda: False)
+    written = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert kept.vault.size(kept.repository(), snapshot) == written
     found = (tmp_path / "out/database.dump").read_bytes()
     assert found == (kept.source / "database.dump").read_bytes()
     assert len(snapshot) == 64

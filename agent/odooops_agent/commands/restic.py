@@ -200,6 +200,11 @@ def restore(snapshot: str, target: str) -> tuple[str, ...]:
     return ("restore", require_snapshot(snapshot), "--target", target, "--no-lock")
 
 
+def size(snapshot: str) -> tuple[str, ...]:
+    """Ask how much room a snapshot's files take once they are restored."""
+    return ("stats", "--json", "--mode", "restore-size", "--no-lock", require_snapshot(snapshot))
+
+
 def list_locks() -> tuple[str, ...]:
     return ("list", "locks", "--no-lock")
 
@@ -272,6 +277,10 @@ def full_id(text: str, short: str) -> str:
 def forgotten(text: str) -> tuple[str, ...]:
     """Return the ids of the snapshots that `forget --json` has removed."""
     return tuple(str(one["id"]) for group in json.loads(text) or () for one in group.get("remove") or ())
+
+
+def total_size(text: str) -> int:
+    return int(json.loads(text)["total_size"])
 
 
 def identity(text: str) -> str:

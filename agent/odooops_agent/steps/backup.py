@@ -11,6 +11,7 @@ from ..commands.containers import spec_from
 from ..errors import AgentError, Permanent
 from ..facts import DatabaseFacts
 from ..plans.backup import order
+from ..plans.checks import size
 from ..ports import ContainerSpec
 from ..protocol import Repository
 from .context import Arguments, Context
@@ -19,6 +20,10 @@ MANIFEST_SCHEMA = 1
 MISSING_LISTED = 1000
 POLL_SECONDS = 0.5
 ASK_SECONDS = 15
+# What is fetched takes its own size, and a little for folders and what the one-off writes.
+UNPACKED_FACTOR = 1.2
+# A dump has no indexes, which often are half of a database.
+LOADED_FACTOR = 2.0
 VERSION_MISMATCH = "server version mismatch"
 
 
@@ -127,6 +132,7 @@ def fetch_backup(ctx: Context, args: Arguments) -> str | None:
     """Restore the backup's files into the workspace and compare them with what it says of itself."""
     asked, room = order(ctx.operation), args["workspace"]
     folder = ctx.ports.workspace.folder(ctx.key, room)
+    _require_disk(ctx, ctx.ports.vault.size(asked.repository, str(asked.snapshot)))
     ctx.ports.vault.restore(asked.repository, str(asked.snapshot), folder, ctx.line, ctx.cancelled)
     manifest = ctx.ports.workspace.read_manifest(ctx.key, room)
     _require_origin(ctx, manifest)
@@ -146,22 +152,48 @@ def fetch_backup(ctx: Context, args: Arguments) -> str | None:
 
 
 def _require_origin(ctx: Context, manifest: Any) -> None:
-    """Refuse a backup of another environment than the operation speaks of."""
-    asked = order(ctx.operation)
+    """Refuse a backup of another environment or tier than the operation speaks of, whatever that was told."""
+    asked, environment, said = order(ctx.operation), ctx.operation.environment, manifest["environment"]
     key = asked.source.environment if asked.source else ctx.key
     if manifest["environment"]["key"] != key:
         raise Permanent(
             f"Backup {asked.backup} says it is of {manifest['environment']['key']}, not of {key}: it is left alone.",
             code="restore_refused",
         )
+    tier = asked.source.tier if asked.source else environment.tier
+    if said["tier"] != tier:
+        raise Permanent(
+            f"Backup {asked.backup} says it is of a {said['tier']} environment, not of a {tier} one: it is left alone, "
+            "as no tier's data go into another.",
+            code="restore_refused",
+        )
+    # A console that was set up anew gives its environments other ids; it then names the backup's own database.
+    named = asked.source.database_uuid if asked.source else None
+    if said["uuid"] != environment.uuid and (named is None or named != manifest["database_uuid"]):
+        raise Permanent(
+            f"Backup {asked.backup} is of another environment that was called {key} too, and the operation does not "
+            "name that one's database: choose a backup of this one.",
+            code="restore_refused",
+        )
+
+
+def _require_disk(ctx: Context, size_bytes: int) -> None:
+    """Refuse before the download what would fill the disk that production writes to."""
+    needed = int(size_bytes * UNPACKED_FACTOR) + ctx.operation.options.disk_reserve_bytes
+    free = ctx.ports.filestore.free_bytes(ctx.key)
+    if free < needed:
+        raise Permanent(
+            f"The droplet has {size(free)} free and the backup needs {size(needed)} with the reserve: free some space.",
+            code="disk_too_small",
+        )
 
 
 def _require_room(ctx: Context, dump_bytes: int) -> None:
-    free = ctx.ports.database.free_bytes()
-    if free is not None and free < dump_bytes:
+    free, needed = ctx.ports.database.free_bytes(), int(dump_bytes * LOADED_FACTOR)
+    if free is not None and free < needed:
         raise Permanent(
-            f"The cluster has {free / (1 << 20):.0f} MB free, the restored database needs {dump_bytes / (1 << 20):.0f} "
-            "MB at least: enlarge it, or drop old snapshots.",
+            f"The cluster has {size(free)} free, the restored database may need {size(needed)}: enlarge it, or drop "
+            "old snapshots.",
             code="disk_too_small",
         )
 

@@ -107,6 +107,12 @@ class FakeVault:
             del kept[one]
         return tuple(gone)
 
+    def size(self, repository: Repository, snapshot: str) -> int:
+        self._world.call("vault.size")
+        if snapshot not in self._get(repository).snapshots:
+            raise Permanent(f"There is no snapshot {snapshot}.", code="backup_failed")
+        return self._world.backup_bytes
+
     def restore(
         self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: Cancelled
     ) -> None:

@@ -105,6 +105,7 @@ class World:
     workspaces: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (environment, name) → files
     doors: set[str] = field(default_factory=set)  # databases that a one-off can reach now
     free_bytes: int = 50 << 30
+    backup_bytes: int = 71 << 20  # of each backup, once it is restored
     database_free_bytes: int | None = None
     database_quota_bytes: int | None = None  # where it is given, what the databases leave of it is free
     violations: list[str] = field(default_factory=list)

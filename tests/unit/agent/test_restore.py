@@ -419,3 +419,54 @@ def test_a_restore_and_a_restore_test_have_containers_of_their_own(moved_on):
     restore(moved_on, moved_on.snapshot)
     prove(moved_on, moved_on.snapshot)
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("kind", ["restore", "restore_test"])
+@pytest.mark.parametrize(
+    ("said", "named", "refused"),
+    [
+        ({"tier": "staging"}, None, "a staging environment"),
+        ({"tier": "staging"}, UUID, "a staging environment"),
+        ({"uuid": "somebody-else"}, None, "another environment"),
+        ({"uuid": "somebody-else"}, "another-database", "another environment"),
+        ({"uuid": "somebody-else"}, UUID, None),
+    ],
+    ids=["staging", "staging, database named", "another's", "another's, other database", "a console set up anew"],
+)
+def test_what_a_backup_says_of_itself_is_believed_more_than_the_operation(moved_on, kind, said, named, refused):
+    kept = moved_on.world.repositories[order()["repository"]["url"]].snapshots[moved_on.snapshot]
+    kept["manifest.json"]["environment"].update(said)
+    given = order(moved_on.snapshot)
+    given["source"]["database_uuid"] = named
+    before = sets_of(moved_on.world)
+    operation = moved_on.operation(kind, 1, backup=given)
+    moved_on.workshop.take_on(operation)
+    finish = moved_on.outcome(operation.id)
+    if refused is None:
+        assert finish.outcome == "succeeded", finish.error
+        return
+    assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
+    assert refused in finish.error.message
+    assert check_safe(moved_on, token=operation.token, sets=before) == digest(3)
+
+
+@pytest.mark.parametrize("kind", ["restore", "restore_test"])
+def test_no_room_on_the_droplet_is_told_before_the_download(moved_on, kind):
+    moved_on.world.backup_bytes = 45 << 30
+    moved_on.world.calls.clear()
+    operation = moved_on.operation(kind, 1, backup=order(moved_on.snapshot))
+    moved_on.workshop.take_on(operation)
+    finish = moved_on.outcome(operation.id)
+    assert (finish.outcome, finish.error.code) == ("failed", "disk_too_small")
+    assert "vault.restore" not in moved_on.world.calls
+
+
+@pytest.mark.parametrize("kind", ["restore", "restore_test"])
+def test_no_room_in_the_cluster_is_told_before_the_load(moved_on, kind):
+    moved_on.world.database_free_bytes = 100 << 20  # more than the dump, less than its indexes need too
+    moved_on.world.calls.clear()
+    operation = moved_on.operation(kind, 1, backup=order(moved_on.snapshot))
+    moved_on.workshop.take_on(operation)
+    finish = moved_on.outcome(operation.id)
+    assert (finish.outcome, finish.error.code) == ("failed", "disk_too_small")
+    assert "database.create" not in moved_on.world.calls
