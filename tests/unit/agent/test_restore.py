@@ -470,3 +470,12 @@ def test_no_room_in_the_cluster_is_told_before_the_load(moved_on, kind):
     finish = moved_on.outcome(operation.id)
     assert (finish.outcome, finish.error.code) == ("failed", "disk_too_small")
     assert "database.create" not in moved_on.world.calls
+
+
+def test_a_first_installation_that_fails_deletes_no_file_that_was_there_before(droplet):
+    droplet.world.filestores[KEY, DATABASE] = "two"
+    droplet.world.before_call = Outage(Permanent("no", "update_failed"), lambda call: call == "runtime.run")
+    finish = droplet.deploy(1)
+    assert (finish.outcome, finish.error.code) == ("failed", "update_failed")
+    assert droplet.world.databases == {}
+    assert droplet.world.filestores == {(KEY, DATABASE): "two"}
