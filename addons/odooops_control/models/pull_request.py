@@ -24,7 +24,7 @@ class OdooopsPullRequest(models.Model):
     base_ref = fields.Char(string="Into", readonly=True)
     merge_sha = fields.Char(string="Merged as", readonly=True, index="btree_not_null")
     is_fork = fields.Boolean(string="From a fork", readonly=True, help="Nothing is deployed for it.")
-    labels = fields.Json(readonly=True)
+    labels = fields.Json(prefetch=False, readonly=True)
     risk_tier = fields.Selection(
         [(tier, tier.capitalize()) for tier in checks.RISKS], compute="_compute_risk_tier", string="Risk"
     )
