@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TypeVar
@@ -335,12 +335,20 @@ class PostgresDatabase:
             kept = {**build.read_comment(_comment(cursor, snapshot)), **build.set_mark(digest, at)}
             cursor.execute(build.comment(snapshot, build.write_comment(kept)))
 
-    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+    def count_loss(
+        self,
+        name: str,
+        since: datetime,
+        table_seconds: float,
+        seconds: float,
+        newest: int,
+        hurried: Collection[str] = (),
+    ) -> Loss:
         """Count, reading only; see the port."""
 
         def read(cursor: Cursor) -> Loss:
             cursor.execute(build.READ_ONLY)
-            return read_loss(cursor, since, table_seconds, seconds, newest)
+            return read_loss(cursor, since, table_seconds, seconds, newest, hurried)
 
         return self._inside(name, read)
 

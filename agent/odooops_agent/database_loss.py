@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg2
 from psycopg2 import errors as pg
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from .commands import loss as build
 from .plans.loss import counts, rank
-from .postgres import one, row, rows
+from .postgres import first_line, is_away, one, row, rows
 from .protocol import Loss, LossCount, LostRecord
 
 NEWEST_PER_MODEL = 10
@@ -29,7 +31,9 @@ class Table:
     columns: tuple[str, ...]
 
 
-def read_loss(cursor: Cursor, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+def read_loss(
+    cursor: Cursor, since: datetime, table_seconds: float, seconds: float, newest: int, hurried: Collection[str] = ()
+) -> Loss:
     """Return what came and changed since; see the port."""
     now: datetime = one(cursor, build.NOW)
     tables = sorted(_tables(cursor), key=lambda table: rank(table.model))
@@ -37,7 +41,11 @@ def read_loss(cursor: Cursor, since: datetime, table_seconds: float, seconds: fl
     deadline = time.monotonic() + seconds
     found = []
     for table in tables:
-        counted = _count(cursor, table, since, hurried=time.monotonic() >= deadline)
+        late = time.monotonic() - deadline
+        if late >= 2 * table_seconds:  # even the quickest way is not to take for ever
+            counted = _uncounted(table, "there was no time left")
+        else:
+            counted = _counted(cursor, table, since, hurried=late >= 0 or table.model in hurried)
         if counted.created or counted.changed or counted.changed is None:
             found.append((table, counted))
     return Loss(
@@ -55,6 +63,23 @@ def _tables(cursor: Cursor) -> list[Table]:
         for name, model, label, size, columns in found
         if size and counts(model) and build.has_times(columns)
     ]
+
+
+def _counted(cursor: Cursor, table: Table, since: datetime, *, hurried: bool) -> LossCount:
+    """Count a table, or tell why it can't be: one that the role may not read closes no way back."""
+    try:
+        return _count(cursor, table, since, hurried=hurried)
+    except pg.QueryCanceled:
+        return _uncounted(table, "it took too long")
+    except psycopg2.Error as error:
+        if is_away(error):
+            raise
+        return _uncounted(table, first_line(error))
+
+
+def _uncounted(table: Table, reason: str) -> LossCount:
+    label = f"{table.label} (not counted: {reason})"
+    return LossCount(model=table.model, label=label, created=None, changed=None, uncounted=reason)
 
 
 def _count(cursor: Cursor, table: Table, since: datetime, *, hurried: bool) -> LossCount:
@@ -82,10 +107,15 @@ def _newest(cursor: Cursor, tables: list[Table], since: datetime, most: int) -> 
         room = min(NEWEST_PER_MODEL, most - len(found))
         if room <= 0:
             break
-        arguments = {"since": _naive(since), "last": _last_before(cursor, table, since), "most": room}
+        try:
+            arguments = {"since": _naive(since), "last": _last_before(cursor, table, since), "most": room}
+            shown = rows(cursor, build.newest(table.name, table.columns), arguments)
+        except psycopg2.Error as error:
+            if is_away(error):
+                raise
+            continue  # its number is told
         found += [
-            LostRecord(model=table.model, id=number, name=name, at=at.replace(tzinfo=UTC))
-            for number, name, at in rows(cursor, build.newest(table.name, table.columns), arguments)
+            LostRecord(model=table.model, id=number, name=name, at=at.replace(tzinfo=UTC)) for number, name, at in shown
         ]
     return tuple(found)
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from .errors import Refused
+from .errors import Permanent, Refused, Retryable
 from .facts import EnvironmentFacts, ImageManifest, RollbackFacts, SetFacts
 from .plans.building import Droplet
+from .plans.loss import preview_seconds, unknown
 from .plans.modules import plan_modules
-from .plans.rollback import backed_up_at, data_since, preview, set_number
+from .plans.rollback import counted_since, data_since, preview, set_number
 from .protocol import Loss, Mode, Operation, RollbackPreview
 from .steps import Ports
 
 # What is known of an image that is not to be had; the problem beside it closes every mode that needs one.
 NO_IMAGE = ImageManifest("", "", 0, 0, (), {})
-# For each table and for all of them. Nobody waits for it but who asked; see HELD_TABLE_SECONDS.
-COUNT_TABLE_SECONDS, COUNT_SECONDS = 4.0, 60.0
+COUNT_TABLE_SECONDS = 4.0  # for all of them: plans.loss.preview_seconds
 NEWEST_SHOWN = 50
 
 
@@ -60,11 +60,20 @@ def observe_set(ports: Ports, operation: Operation) -> SetFacts | None:
     )
 
 
+def _count_loss(ports: Ports, name: str, since: datetime, seconds: float) -> Loss:
+    """Count it; where that fails altogether the ways stay open, and what is not known is told."""
+    try:
+        return ports.database.count_loss(name, since, COUNT_TABLE_SECONDS, seconds, NEWEST_SHOWN)
+    except (Permanent, Retryable) as error:
+        return unknown(since, datetime.now(UTC), error.message)
+
+
 def look_back(ports: Ports, droplet: Droplet, operation: Operation, facts: RollbackFacts) -> RollbackPreview:
     """Return the ways back, with what each would lose by now."""
     name, losses = operation.environment.database.name, dict[Mode, Loss | None]()
-    moments: dict[Mode, datetime | None] = {"full": data_since(operation, facts), "backup": backed_up_at(operation)}
+    moments: dict[Mode, datetime | None] = {"full": data_since(operation, facts), "backup": counted_since(operation)}
+    hold = operation.options.hold_limit_seconds
     for mode, since in moments.items():
         if since is not None and facts.environment.database is not None:
-            losses[mode] = ports.database.count_loss(name, since, COUNT_TABLE_SECONDS, COUNT_SECONDS, NEWEST_SHOWN)
+            losses[mode] = _count_loss(ports, name, since, preview_seconds(hold))
     return preview(operation, facts, droplet, losses)

@@ -64,6 +64,8 @@ def shown_ways(preview: RollbackPreview) -> str:
 
 
 def _counted(one: LossCount) -> str:
+    if one.created is None:
+        return "nobody knows"
     changed = "changes not counted" if one.changed is None else f"{one.changed} changed"
     return f"{one.created} created, {changed}{f', {one.posted} posted' if one.posted else ''}"
 

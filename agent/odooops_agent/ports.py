@@ -8,7 +8,7 @@ when asking again can't help.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -203,10 +203,19 @@ class Database(Protocol):
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         """Write on a copy which image goes with it, and since when what is written is not in it: now, if not told."""
 
-    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+    def count_loss(
+        self,
+        name: str,
+        since: datetime,
+        table_seconds: float,
+        seconds: float,
+        newest: int,
+        hurried: Collection[str] = (),
+    ) -> Loss:
         """Count what came and changed in a database since then, by model, and show some of the newest.
 
-        A table that can't be counted in `table_seconds`, or after `seconds` for all, is told without its changes.
+        A table that can't be counted in `table_seconds`, or after `seconds` for all, is told without its changes, as
+        are the models that are to be `hurried`; one that can't be counted at all is told with the reason.
         """
 
     def record_manifest(self, name: str, digest: str, modules: Mapping[str, Mapping[str, object]]) -> None:

@@ -141,14 +141,20 @@ def explained() -> Iterator[None]:
         raise _translated(error) from error
 
 
+def is_away(error: psycopg2.Error) -> bool:
+    """Tell whether PostgreSQL itself is away, or the connection to it."""
+    state = error.pgcode or ""
+    lost = not state and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
+    return lost or state.startswith(AWAY)
+
+
 def _away(reason: str) -> str:
     return f"PostgreSQL does not answer ({reason}); see that it is up and lets the agent in."
 
 
 def _translated(error: psycopg2.Error) -> AgentError:
-    state, reason = error.pgcode or "", first_line(error)
-    lost = not state and isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError))
-    if lost or state.startswith(AWAY):
+    reason = first_line(error)
+    if is_away(error):
         return Retryable(_away(reason))
     if isinstance(error, pg.QueryCanceled):
         return Retryable(f"PostgreSQL took too long ({reason}); see what it is busy with.")

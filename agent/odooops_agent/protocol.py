@@ -123,9 +123,9 @@ class TargetSet(Struct, frozen=True, kw_only=True):
 
 
 class Limit(Struct, frozen=True, kw_only=True):
-    """How much of one model may be lost; `changed` is null where nobody could count it in time."""
+    """How much of one model may be lost; null is what nobody could count when it was approved."""
 
-    created: int = 0
+    created: int | None = 0
     changed: int | None = 0
 
 
@@ -472,13 +472,17 @@ class RollbackPlanDocument(Struct, frozen=True, kw_only=True):
 
 
 class LossCount(Struct, frozen=True, kw_only=True):
-    """What of one model came or changed since; `changed` is null where it could not be counted in time."""
+    """What of one model came or changed since; `changed` is null where it could not be counted in time.
+
+    Where nothing could be counted `created` is null too and `uncounted` says why; the model `*` stands for all.
+    """
 
     model: str
     label: str
-    created: int
+    created: int | None
     changed: int | None
     posted: int = 0  # of both, those that are posted entries or payments
+    uncounted: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class LostRecord(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..protocol import Ceiling, Limit, Loss
+from datetime import datetime
+
+from ..protocol import Ceiling, Limit, Loss, LossCount
+
+ALL = "*"  # the model that stands for all where nothing could be counted
 
 # What hurts most stands first.
 RANKED = (
@@ -70,8 +74,14 @@ def above_ceiling(loss: Loss, ceiling: Ceiling) -> tuple[str, ...]:
     found = []
     if loss.minutes > ceiling.minutes:
         found.append(f"{loss.minutes:.0f} minutes ({ceiling.minutes:.0f} approved)")
+    unnamed = ceiling.counts.get(ALL, Limit())
     for one in loss.counts:
-        limit = ceiling.counts.get(one.model, Limit())
+        limit = ceiling.counts.get(one.model, unnamed)
+        if limit.created is None:  # approved without being known
+            continue
+        if one.created is None:
+            found.append(f"{one.model}, which was counted then, could not be counted now ({one.uncounted})")
+            continue
         if one.created > limit.created:
             found.append(f"{one.model} {one.created} created ({limit.created} approved)")
         found += _changed(one.model, one.changed, limit)
@@ -81,9 +91,35 @@ def above_ceiling(loss: Loss, ceiling: Ceiling) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unknown(since: datetime, now: datetime, reason: str) -> Loss:
+    """Return the loss of which nothing but its age is known."""
+    count = LossCount(
+        model=ALL, label=f"All records (not counted: {reason})", created=None, changed=None, uncounted=reason
+    )
+    return Loss(since=since, minutes=round(max(0.0, (now - since).total_seconds()) / 60, 1), counts=(count,))
+
+
+def preview_seconds(hold_limit_seconds: int) -> float:
+    """Return how long all tables may take in a preview: what does not fit is told as not counted."""
+    return max(5.0, hold_limit_seconds - 20.0)
+
+
+def held_seconds(hold_limit_seconds: int, *, decides: bool) -> float:
+    """Return how long they may take while visitors wait: longer than in the preview, shorter than those are held."""
+    return max(10.0, hold_limit_seconds - 15.0) if decides else 10.0  # without a ceiling nothing hangs on it
+
+
+def unasked(ceiling: Ceiling | None) -> tuple[str, ...]:
+    """Return the models whose changes need no counting, as they were approved without being known."""
+    return tuple(model for model, limit in (ceiling.counts if ceiling else {}).items() if limit.changed is None)
+
+
 def _changed(model: str, changed: int | None, limit: Limit) -> list[str]:
     if limit.changed is None:  # approved without being known
         return []
     if changed is None:
-        return [f"{model} could not be counted in time ({limit.changed} changed approved)"]
+        return [
+            f"{model} could not be counted in time ({limit.changed} changed approved: try again when the database has "
+            "less to do, or approve it without a ceiling)"
+        ]
     return [f"{model} {changed} changed ({limit.changed} approved)"] if changed > limit.changed else []

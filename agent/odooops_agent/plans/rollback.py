@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ..commands.odoo_conf import odoo_config
 from ..commands.restic import require_snapshot
@@ -43,6 +43,9 @@ DATA_MODES: tuple[Mode, ...] = ("full", "backup")  # they lose what was written 
 REGISTRY_SECONDS = 4.0
 UPDATE_SECONDS = 8.0
 COPIED_BYTES_PER_SECOND = 200 << 20
+# What a transaction wrote that was open when the dump began is not in the dump, though its rows bear the time at which
+# it began, by a clock that may not be the agent's. A restore set is taken when nobody writes.
+OPEN_AT_THE_DUMP = timedelta(minutes=15)
 SNAPSHOT = re.compile(r".*__s([1-9][0-9]{0,9})")
 
 
@@ -154,7 +157,10 @@ def _reason(operation: Operation, plan: Plan) -> str:
         return f"The code goes back to {tag}, which updates {names} once more; nothing that people entered is lost."
     if plan.rollback and plan.rollback.mode == "backup":
         at = f"{backed_up_at(operation):%Y-%m-%d %H:%M}"
-        return f"Image, database and files of {tag} as they were backed up on {at} UTC."
+        return (
+            f"Image, database and files of {tag} as they were backed up on {at} UTC. The loss is counted from "
+            f"{OPEN_AT_THE_DUMP.total_seconds() / 60:.0f} minutes earlier: what was being written then is not in it."
+        )
     target = _rollback(operation).restore_set
     assert target is not None
     return f"Image, database and files of {tag} as they were on {target.taken_at:%Y-%m-%d %H:%M} UTC."
@@ -222,7 +228,7 @@ def _plan_backup(operation: Operation, facts: RollbackFacts, droplet: Droplet, e
         checks.check_sessions(operation, observed)
     modules = replace(plan_modules(observed.image, observed.database, ()), changes=(), dependents=(), migrations=())
     job = Job(operation, observed, droplet, modules, config)
-    steps = tuple(exchange(job, since.isoformat(), _count_loss(job, since)))
+    steps = tuple(exchange(job, since.isoformat(), _count_loss(job, since - OPEN_AT_THE_DUMP)))
     document = _document(operation, facts, "backup", config.config_hash, snapshot)
     return Plan("restore", build.document(job), plan_hash(document), build.plan_facts(job, steps), steps, document)
 
@@ -231,6 +237,12 @@ def _count_loss(job: Job, since: datetime) -> Step:
     ceiling = _rollback(job.operation).ceiling
     arguments = {"database": job.names.database, "since": since.isoformat()}
     return Step("count_loss", {**arguments, "ceiling": plain(ceiling) if ceiling else None})
+
+
+def counted_since(operation: Operation) -> datetime | None:
+    """Return from when on losses are counted for a rollback to a backup; see OPEN_AT_THE_DUMP."""
+    at = backed_up_at(operation)
+    return at - OPEN_AT_THE_DUMP if at else None
 
 
 def backed_up_at(operation: Operation) -> datetime | None:

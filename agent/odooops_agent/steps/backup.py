@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ..commands import dump
@@ -12,12 +12,14 @@ from ..errors import AgentError, Permanent
 from ..facts import DatabaseFacts
 from ..plans.backup import order
 from ..plans.checks import size
+from ..plans.rollback import backed_up_at
 from ..ports import ContainerSpec
 from ..protocol import Repository
 from .context import Arguments, Context
 
 MANIFEST_SCHEMA = 1
 MISSING_LISTED = 1000
+WHOLE_SECOND = timedelta(seconds=1)  # messages tell no less
 POLL_SECONDS = 0.5
 ASK_SECONDS = 15
 # What is fetched takes its own size, and a little for folders and what the one-off writes.
@@ -173,6 +175,14 @@ def _require_origin(ctx: Context, manifest: Any) -> None:
         raise Permanent(
             f"Backup {asked.backup} is of another environment that was called {key} too, and the operation does not "
             "name that one's database: choose a backup of this one.",
+            code="restore_refused",
+        )
+    approved = backed_up_at(ctx.operation) if ctx.operation.way_back else None
+    reaches = datetime.fromisoformat(manifest["taken_at"])
+    if approved and reaches < approved - WHOLE_SECOND:
+        raise Permanent(
+            f"Backup {asked.backup} reaches up to {reaches:%Y-%m-%d %H:%M:%S} UTC only, not {approved:%H:%M:%S} as was "
+            "approved, so more would be lost: correct its time in the console and preview the rollback again.",
             code="restore_refused",
         )
 

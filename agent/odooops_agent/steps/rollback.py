@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..errors import Permanent
-from ..plans.loss import above_ceiling
+from ..errors import Permanent, Retryable
+from ..plans.loss import ALL, above_ceiling, held_seconds, unasked, unknown
 from ..protocol import Ceiling, convert, plain
 from .context import Arguments, Context
 
-# Visitors wait for it; yet longer than a preview counts, so that what that one counted can be counted here.
+# Visitors wait for it; yet longer than a preview counts, for each table and for all (plans.loss.held_seconds), so that
+# what that one counted can be counted here. What it gave up is not tried again.
 HELD_TABLE_SECONDS = 6.0
-HELD_COUNT_SECONDS = 15.0
 
 
 def count_loss(ctx: Context, args: Arguments) -> str | None:
     """Count once more now that nobody writes; more than was approved ends the rollback here."""
     since = datetime.fromisoformat(args["since"])
-    loss = ctx.ports.database.count_loss(args["database"], since, HELD_TABLE_SECONDS, HELD_COUNT_SECONDS, newest=0)
+    ceiling = convert(args["ceiling"], Ceiling) if args["ceiling"] is not None else None
+    within = held_seconds(ctx.operation.options.hold_limit_seconds, decides=ceiling is not None)
+    try:
+        loss = ctx.ports.database.count_loss(
+            args["database"], since, HELD_TABLE_SECONDS, within, newest=0, hurried=unasked(ceiling)
+        )
+    except (Permanent, Retryable) as error:
+        if ceiling and ALL not in ceiling.counts:
+            raise
+        ctx.say(f"What is lost was not counted: {error.message}")
+        loss = unknown(since, ctx.clock.now(), error.message)
     ctx.keep("lost", plain(loss))
-    if args["ceiling"] is None:
+    if ceiling is None:
         return "no ceiling"
-    over = above_ceiling(loss, convert(args["ceiling"], Ceiling))
+    over = above_ceiling(loss, ceiling)
     if over:
         raise Permanent(f"Going back would lose more than was approved: {', '.join(over)}.", code="loss_above_ceiling")
     return None

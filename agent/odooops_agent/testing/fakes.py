@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -402,7 +402,15 @@ class FakeCluster:
         token = int(snapshot.rpartition("__s")[2])
         self._get(snapshot).mark = KeptSet(token, digest, since or self._world.now())
 
-    def count_loss(self, name: str, since: datetime, table_seconds: float, seconds: float, newest: int) -> Loss:
+    def count_loss(
+        self,
+        name: str,
+        since: datetime,
+        table_seconds: float,
+        seconds: float,
+        newest: int,
+        hurried: Collection[str] = (),
+    ) -> Loss:
         self._world.call("database.count_loss")
         minutes = round((self._world.now() - since).total_seconds() / 60, 1)
         return Loss(since=since, minutes=minutes, counts=tuple(self._get(name).written.values()))

@@ -479,3 +479,20 @@ def test_a_first_installation_that_fails_deletes_no_file_that_was_there_before(d
     assert (finish.outcome, finish.error.code) == ("failed", "update_failed")
     assert droplet.world.databases == {}
     assert droplet.world.filestores == {(KEY, DATABASE): "two"}
+
+
+def test_a_loss_against_a_backup_counts_what_was_being_written_when_it_was_taken(without_set):
+    finish = without_set.preview(1, rollback=way_back(without_set))
+    (shown,) = [one for one in convert(finish.result, RollbackPreview).modes if one.mode == "backup"]
+    assert f"{shown.loss.since:%H:%M}" == "09:45"
+    assert "15 minutes earlier" in shown.reason
+
+
+def test_a_backup_that_reaches_less_far_than_was_approved_is_left_alone(without_set):
+    back = way_back(without_set)
+    back["backup"]["taken_at"] = "2027-01-01T10:00:00Z"
+    operation = without_set.going_back(1, "backup", rollback=back)
+    without_set.workshop.take_on(operation)
+    finish = without_set.outcome(operation.id)
+    assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
+    assert "reaches up to" in finish.error.message

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from odooops_agent.errors import Permanent
 from odooops_agent.facts import InstalledModule, KeptSet
 from odooops_agent.planfile import read_plan_file, shown
 from odooops_agent.plans.hashing import plan_hash, preview_hash
@@ -20,7 +21,7 @@ from odooops_agent.protocol import (
     plain,
 )
 from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT, ENVIRONMENT_UUID, KEY, UUID, digest, image
-from odooops_agent.testing.world import Scenario
+from odooops_agent.testing.world import Outage, Scenario
 
 from .oracle import check_kept, check_safe
 
@@ -588,3 +589,33 @@ def test_a_file_with_a_mode_shows_its_steps():
         "keep_images",
         "remove_old",
     ]
+
+
+def test_a_table_that_was_counted_and_cant_be_any_more_stops_under_a_ceiling():
+    now = loss(created=None, changed=None, uncounted="permission denied")
+    (said,) = above_ceiling(now, Ceiling(minutes=60, counts={"sale.order": Limit(created=5)}))
+    assert "permission denied" in said
+    assert above_ceiling(now, Ceiling(minutes=60, counts={"sale.order": Limit(created=None, changed=None)})) == ()
+    assert above_ceiling(now, Ceiling(minutes=60, counts={"*": Limit(created=None, changed=None)})) == ()
+
+
+def counting_fails(droplet):
+    error = Permanent("permission denied for table x", "missing_right")
+    droplet.world.before_call = Outage(error, lambda call: call == "database.count_loss")
+
+
+def test_a_loss_that_cant_be_counted_closes_no_way_back(updated):
+    counting_fails(updated)
+    full = ways(updated.preview(1))["full"]
+    assert full.possible
+    assert [(one.model, one.created, one.uncounted) for one in full.loss.counts] == [
+        ("*", None, "permission denied for table x")
+    ]
+
+
+def test_without_a_ceiling_nothing_hangs_on_the_count(updated):
+    operation = updated.going_back(1, "full", rollback={"ceiling": None})
+    assert operation.way_back.ceiling is None
+    counting_fails(updated)
+    updated.workshop.take_on(operation)
+    assert updated.outcome(operation.id).outcome == "succeeded"
