@@ -18,10 +18,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be decided: one deployment with one plan.
+    """What is to be decided: one deployment with one plan, or one rollback with one preview.
 
-    ``authors`` are the ids of those who asked for the deployment or wrote the release;
-    ``approved_by`` are the ids of those who approved this very plan hash.
+    ``authors`` are the ids of those who asked for it or wrote the release;
+    ``approved_by`` are the ids of those who approved this very plan hash;
+    ``document`` is what they read, by its name, and ``unread`` are the states in which there is none yet.
     """
 
     name: str
@@ -34,6 +35,9 @@ class Question:
     needed: int = 1
     group_name: str = "release manager"
     project: str = ""
+    document: str = "plan"
+    renewal: str = "plan it again"
+    unread: tuple = ("draft",)
     facts: dict = field(default_factory=dict)
 
 
@@ -42,8 +46,9 @@ def refusal(question, person, plan_hash):
     if question.state != UNDECIDED:
         return (
             f"{question.name} is {question.state_label.lower()}: it can't be decided any more."
-            if question.state != "draft"
-            else f"{question.name} has no plan yet: wait for the agent's plan, then decide."
+            if question.state not in question.unread
+            else f"{question.name} has no {question.document} yet: wait for the agent's {question.document}, "
+            "then decide."
         )
     if not person.in_group or not person.on_project:
         return (
@@ -51,10 +56,11 @@ def refusal(question, person, plan_hash):
             f"of project {question.project}."
         )
     if person.id in question.approved_by:
-        return f"{person.name} has approved this plan already: another person has to."
+        return f"{person.name} has approved this {question.document} already: another person has to."
     if not plan_hash or plan_hash != question.plan_hash:
         return (
-            f"The plan of {question.name} has changed since you saw it: reload it, read the new plan and decide again."
+            f"The {question.document} of {question.name} has changed since you saw it: reload it, "
+            f"read the new {question.document} and decide again."
         )
     return None
 
@@ -67,7 +73,7 @@ def approval_refusal(question, person, plan_hash):
     if person.id in question.authors:
         return f"{person.name} asked for {question.name} or wrote it: another person has to approve."
     if not question.policy_current:
-        return f"The approval policy changed after {question.name} was planned: plan it again."
+        return f"The approval policy changed after {question.name} was planned: {question.renewal}."
     return None
 
 

@@ -26,11 +26,30 @@ DEPLOYMENT = {
     # Cancelled while its agent was silent; the agent finished it nevertheless.
     "cancelled": {"soaking", "live", "failed", "indeterminate"},
     "failed": set(),
-    "rolled_back": set(),
+    # A rollback can itself be rolled back.
+    "rolled_back": {"live"},
 }
 DEPLOYMENT_PENDING = ("draft", "planned", "awaiting_approval", "approved", "queued")
 DEPLOYMENT_ACTIVE = (*DEPLOYMENT_PENDING, "running")
 DEPLOYMENT_SERVING = ("soaking", "live")
+
+ROLLBACK = {
+    "draft": {"previewing", "cancelled"},
+    "previewing": {"awaiting_approval", "approved", "failed", "cancelled"},
+    "awaiting_approval": {"approved", "rejected", "cancelled", "previewing", "failed"},
+    "approved": {"queued", "cancelled", "previewing"},
+    # Queued again after its agent fell silent, it may turn out to have been carried out.
+    "queued": {"running", "cancelled", "previewing", "failed", "indeterminate", "done"},
+    # Past the ceiling it was undone, and asks again.
+    "running": {"done", "failed", "cancelled", "indeterminate", "queued", "previewing"},
+    "indeterminate": {"running", "done", "failed", "cancelled", "previewing"},
+    "cancelled": {"done", "failed", "indeterminate"},
+    "done": set(),
+    "rejected": set(),
+    "failed": set(),
+}
+ROLLBACK_PENDING = ("draft", "previewing", "awaiting_approval", "approved", "queued")
+ROLLBACK_ACTIVE = (*ROLLBACK_PENDING, "running")
 
 OPERATION = {
     "queued": {"leased", "cancelled", "running", "succeeded", "failed", "indeterminate"},

@@ -6,6 +6,9 @@ UPDATE odooops_operation
 UPDATE odooops_deployment
    SET state = 'cancelled', is_active = false, ended_at = now() AT TIME ZONE 'utc'
  WHERE state IN ('draft', 'planned', 'awaiting_approval', 'approved', 'queued', 'running');
+UPDATE odooops_rollback_request
+   SET state = 'cancelled', is_active = false, ended_at = now() AT TIME ZONE 'utc'
+ WHERE state IN ('draft', 'previewing', 'awaiting_approval', 'approved', 'queued', 'running');
 UPDATE odooops_environment SET auto_deploy = false;
 DELETE FROM res_users_apikeys
  WHERE user_id IN (

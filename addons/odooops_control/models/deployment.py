@@ -1,7 +1,5 @@
 from datetime import timedelta
 
-from markupsafe import Markup
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError, ValidationError
 
@@ -41,7 +39,13 @@ _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
 class OdooopsDeployment(models.Model):
     _name = "odooops.deployment"
     _description = "Deployment"
-    _inherit = ["odooops.state.mixin", "odooops.project.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = [
+        "odooops.state.mixin",
+        "odooops.project.mixin",
+        "odooops.decision.mixin",
+        "mail.thread",
+        "mail.activity.mixin",
+    ]
     _order = "id desc"
     _mail_post_access = "read"
     _moves = transitions.DEPLOYMENT
@@ -164,10 +168,6 @@ class OdooopsDeployment(models.Model):
     def _unlink_never(self):
         raise UserError(self.env._("Deployments are the ledger that rollbacks read: they stay."))
 
-    def _label(self):
-        """Return the state as people read it."""
-        return dict(self._fields["state"]._description_selection(self.env))[self.state]
-
     def _on_state_updated(self, before, target):
         now = fields.Datetime.now()
         for deployment in self:
@@ -183,18 +183,6 @@ class OdooopsDeployment(models.Model):
             self.filtered(lambda one: before[one] in transitions.DEPLOYMENT_SERVING).replaced_at = now
         if target != "awaiting_approval":
             self.activity_unlink([_APPROVAL_ACTIVITY])
-
-    def _say_moved(self, before, target):
-        labels = dict(self._fields["state"]._description_selection(self.env))
-        self.message_post(body=self.env._("%(before)s → %(after)s", before=labels[before], after=labels[target]))
-
-    def _say(self, sentence, log_tail=()):
-        """Post a sentence, and below it log lines as they are."""
-        body = Markup("<p>%s</p>") % sentence
-        if log_tail:
-            body += Markup("<pre>%s</pre>") % "\n".join(log_tail)
-        for deployment in self:
-            deployment.message_post(body=body)
 
     def _queue(self, kind):
         """Queue an operation for the environment's agent and wake it."""

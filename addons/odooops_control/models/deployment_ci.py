@@ -118,7 +118,8 @@ class OdooopsDeployment(models.Model):
             )
 
     @api.model
-    def _refuse_request(self, environment, release, tag):
+    def _refuse_work(self, environment):
+        """Refuse to begin anything where it could not be carried out, or nobody knows what is there."""
         if environment.indeterminate:
             raise Conflict(
                 self.env._(
@@ -136,6 +137,10 @@ class OdooopsDeployment(models.Model):
                     environment=environment.key,
                 )
             )
+
+    @api.model
+    def _refuse_request(self, environment, release, tag):
+        self._refuse_work(environment)
         if environment.tier != "production":
             return
         busy = environment._active_deployments()[:1]
@@ -188,20 +193,6 @@ class OdooopsDeployment(models.Model):
             "agent": self._agent_sentence(),
             "ask_again_seconds": self._ask_again_seconds(),
         }
-
-    def _agent_sentence(self):
-        """Return why the agent does not come for it, or None when it does or need not."""
-        agent = self.environment_id.agent_id
-        if not self.is_active or self.state == "awaiting_approval" or agent.state == "online":
-            return None
-        if agent.state == "new":
-            return self.env._("The agent %s has never called: start it on its droplet.", agent.name)
-        return self.env._(
-            "The agent %(agent)s is silent since %(at)s UTC: look at it on %(host)s.",
-            agent=agent.name,
-            at=agent.last_seen_at,
-            host=agent.host or agent.name,
-        )
 
     def _ask_again_seconds(self):
         seconds = _ASK_AGAIN.get(self.state, 0)

@@ -1,4 +1,4 @@
-from odoo import api, fields, models
+from odoo import api, models
 from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import UserError
 
@@ -10,15 +10,13 @@ _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
 
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
+    _decision_link = "deployment_id"
+    _approval_activity = _APPROVAL_ACTIVITY
 
     @api.depends("approval_ids.decision", "plan_hash", "plan_count", "policy_id.approvals_needed")
     def _compute_approvals(self):
         for deployment in self:
-            question = deployment.sudo()._question()
-            deployment.approvals_needed = question.needed
-            deployment.approvals_given = len(question.approved_by - question.authors)
-            names = deployment.sudo()._who_may_approve().mapped("name")
-            deployment.approvers_hint = ", ".join(names)
+            deployment._fill_approvals()
 
     @api.depends("state", "plan_hash", "plan_count", "approval_ids")
     @api.depends_context("uid")
@@ -27,6 +25,12 @@ class OdooopsDeployment(models.Model):
         for deployment in self:
             one = deployment.sudo()
             deployment.can_decide = not policy.approval_refusal(one._question(), one._person(person), one.plan_hash)
+
+    def _decided_on(self):
+        return self.plan_hash, self.plan_count
+
+    def _audited_with_decision(self):
+        return {"author_unknown": self.author_unknown}
 
     def _question(self):
         """Return what is to be decided, for the core."""
@@ -51,35 +55,6 @@ class OdooopsDeployment(models.Model):
         """Return how many people have to approve: on production one at least, whatever the policy says."""
         least = 1 if "production" in (self.tier, self.environment_id.tier) else 0
         return max(least, self.policy_id.approvals_needed)
-
-    def _valid_approvals(self):
-        """Return the approvals of the current plan that are not too old, of people who still may give them."""
-        return self.approval_ids.filtered(
-            lambda one: (
-                one.decision == "approved"
-                and one._is_current()
-                and not one._is_too_old()
-                and self._person(one.user_id).in_group
-                and self._person(one.user_id).on_project
-            )
-        )
-
-    def _person(self, user):
-        manager = self.env.ref("odooops_control.group_release_manager")
-        wanted = self.policy_id.group_id | manager
-        return policy.Person(
-            id=user.id,
-            name=user.name,
-            in_group=user.active and wanted <= user.sudo().all_group_ids,
-            on_project=self.project_id._role_of(user) == "release_manager",
-        )
-
-    def _who_may_approve(self):
-        """Return the release managers whose approval still counts."""
-        question = self._question()
-        return self.project_id._release_managers().filtered(
-            lambda user: user.id not in question.authors | question.approved_by and self._person(user).in_group
-        )
 
     def _ask_for_approval(self):
         """Wait for people when the policy says so, else go on."""
@@ -177,10 +152,6 @@ class OdooopsDeployment(models.Model):
         self.operation_ids._cancel()
         self._update_state("rejected")
 
-    def _refuse(self, sentence):
-        if sentence:
-            raise UserError(sentence)  # pylint: disable=missing-gettext
-
     def _promotion_refusal(self):
         """Return why the release may not go to production yet, or None."""
         if self.tier != "production":
@@ -208,33 +179,3 @@ class OdooopsDeployment(models.Model):
             return True
         self._plan_again(self.env._("%s So this is planned, and has to be approved, again.", refusal))
         return False
-
-    def _decide(self, user, decision, note):
-        """Write the decision down: two deciding at once run into the deployment's row."""
-        self.decided_at = fields.Datetime.now()
-        self.env["odooops.approval"].create(
-            {
-                "deployment_id": self.id,
-                "plan_hash": self.plan_hash,
-                "plan_count": self.plan_count,
-                "user_id": user.id,
-                "decision": decision,
-                "note": note or False,
-            }
-        )
-        text = (
-            self.env._("Approved by %s.", user.name)
-            if decision == "approved"
-            else self.env._("Rejected by %s.", user.name)
-        )
-        self._say(f"{text} {note}".strip())
-        self.env["odooops.audit.event"]._record(
-            self,
-            f"approval.{decision}",
-            plan_hash=self.plan_hash,
-            user=user.login,
-            note=note or "",
-            author_unknown=self.author_unknown,
-        )
-        mine = self.activity_search([_APPROVAL_ACTIVITY], user_id=user.id)
-        mine.unlink()

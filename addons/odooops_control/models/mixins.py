@@ -42,7 +42,7 @@ def interactive_only(method):
     def wrapped(self, *args, **kwargs):
         if not _in_own_session(self.env):
             raise AccessError(
-                self.env._("This decision is made in the web client: log in there and open the deployment.")
+                self.env._("This decision is made in the web client: log in there and open what you decide on.")
             )
         return method(self, *args, **kwargs)
 

@@ -163,15 +163,18 @@ class OdooopsOperation(models.Model):
         :param tokens: the highest token the agent has seen, by environment key
         """
         self._expire_leases(agent)
-        queued = self.sudo().search(
-            [("agent_id", "=", agent.id), ("state", "=", "queued"), ("kind", "in", list(kinds))], order="id", limit=200
-        )
+        queued = self.sudo().search(self._queue_domain(agent, kinds), order="id", limit=200)
         for candidate in fairness.in_order(queued._candidates(), self._load(agent)):
             operation = self.sudo().browse(candidate.id).try_lock_for_update(allow_referencing=True)
             operation.invalidate_recordset(["state"])
             if operation.state == "queued" and operation._lease(tokens):
                 return operation
         return self.browse()
+
+    @api.model
+    def _queue_domain(self, agent, kinds):
+        """Return what waits for this agent and is of a kind that it can do."""
+        return [("agent_id", "=", agent.id), ("state", "=", "queued"), ("kind", "in", list(kinds))]
 
     def _candidates(self):
         return [

@@ -23,6 +23,7 @@ _IMMUTABLE = frozenset(
         "message",
     )
 )
+_MAX_ANCESTORS = 5000
 _MAX_MANIFEST_BYTES = 8 * 1024 * 1024
 
 
@@ -97,7 +98,7 @@ class OdooopsRelease(models.Model):
 
     def write(self, vals):
         """Refuse what would change a registered release."""
-        if _IMMUTABLE & vals.keys():
+        if _IMMUTABLE & vals.keys() or ("ancestors" in vals and any(release.ancestors for release in self)):
             raise UserError(self.env._("A release never changes once registered: build and register a new commit."))
         return super().write(vals)
 
@@ -111,7 +112,7 @@ class OdooopsRelease(models.Model):
 
     @api.model
     @says_bad_names
-    def register(self, project, ref, commit_sha, image=None, manifest=None, checks=None):
+    def register(self, project, ref, commit_sha, image=None, manifest=None, checks=None, ancestors=None):
         """Record a release; the same call again changes nothing.
 
         A tag without an image names what is recorded for its commit: what goes to production is never built anew.
@@ -122,12 +123,15 @@ class OdooopsRelease(models.Model):
         :param str image: ``<repository>@sha256:<64 hex digits>``; may be left out with a tag
         :param dict manifest: the image's own manifest
         :param checks: preflight results, as CI has them
+        :param ancestors: commits before this one, newest first, as ``git rev-list`` lists them; they tell which
+            releases contain one that was rolled back
         :return: id, tag, state, risk tier, and whether it was new
         :raises: 403 without the role, 404 for an unknown project or a tag on what was never built, 409 for a
             commit or tag that is recorded with something else, 422 for what is malformed
         """
         project = self.env["odooops.project"]._find(project)
         project._require_role("ci", "developer", "release_manager")
+        history = self._checked_ancestors(commit_sha, ancestors)
         parsed = names.parse_ref(ref, project.main_branch)
         if image is None and parsed.kind == "tag":
             release, is_new = self._built(project, parsed, commit_sha), False
@@ -136,6 +140,7 @@ class OdooopsRelease(models.Model):
             release = self._registered(project, parsed, wanted)
             is_new = not release
             release = release or self._create_one(project, wanted)
+        release._learn_history(history)
         tag = release._add_tag(parsed)
         release._received(ref, is_new)
         return {"id": release.id, "tag": tag, "state": release.state, "risk_tier": release.risk_tier, "new": is_new}
@@ -197,6 +202,20 @@ class OdooopsRelease(models.Model):
                     )
                 )
         return manifest
+
+    @api.model
+    def _checked_ancestors(self, commit_sha, ancestors):
+        """Return the commits that the release contains, its own first; nothing when CI does not know."""
+        if ancestors is None:
+            return None
+        if not isinstance(ancestors, list) or not all(names.COMMIT.fullmatch(str(one)) for one in ancestors):
+            raise UserError(self.env._("The ancestors have to be a list of commits of 40 hex digits each."))
+        return list(dict.fromkeys([commit_sha, *ancestors]))[:_MAX_ANCESTORS]
+
+    def _learn_history(self, history):
+        """Note what the release contains, once: also of one that was registered without."""
+        if history and not self.ancestors:
+            self.ancestors = history
 
     @api.model
     def _author(self, manifest):
