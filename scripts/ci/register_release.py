@@ -61,7 +61,32 @@ def built_now(path: Path) -> dict[str, object]:
     repository, _, digest = image.partition("@")
     patterns.require(patterns.REPOSITORY, repository, "an image repository", "registry.example.com/demo")
     patterns.require(patterns.DIGEST, digest, "an image's digest (was it pushed?)", "sha256:9f86…")
-    return {"commit_sha": str(build.get("commit_sha")), "image": image, "manifest": build.get("manifest")}
+    return {
+        "commit_sha": str(build.get("commit_sha")),
+        "image": image,
+        "manifest": build.get("manifest"),
+        "ancestors": ancestors_in(build),
+    }
+
+
+def ancestors_in(build: dict[str, object]) -> list[str] | None:
+    """Return the commits before this one; None where the build did not know them."""
+    given = build.get("ancestors")
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise InvalidInput("The build's ancestors are no list of commits: build again with build_image.py.")
+    return [patterns.require(patterns.COMMIT, str(one), "a commit", "40 hexadecimal digits") for one in given]
+
+
+def warn_without_history(arguments: dict[str, object]) -> None:
+    """Say what it costs when nobody knows which commits a release contains."""
+    if "image" in arguments and arguments["ancestors"] is None:
+        print(
+            "The build does not know the commits before this one (a shallow clone?): after a rollback it would be "
+            "barred from production along with the release that was rolled back. Check out with fetch-depth: 0.",
+            file=sys.stderr,
+        )
 
 
 def read_json(path: Path) -> object:
@@ -75,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
         arguments = arguments_for(options)
+        warn_without_history(arguments)
         result = control.from_environment().call("odooops.release", "register", **arguments)
     except Refused as refused:
         print(refused, file=sys.stderr)

@@ -70,7 +70,7 @@ def _mode(given, expected):
     mode, possible = given.get("mode"), given.get("possible") is True
     one = {"mode": mode, "possible": possible, "reason": str(given.get("reason") or "")[:500]}
     if not possible or mode not in MODES:
-        return {**one, "possible": False}
+        return one
     plan = given.get("plan")
     about = (expected.environment, expected.digest, mode)
     if not isinstance(plan, dict) or (plan.get("environment"), plan.get("to_digest"), plan.get("mode")) != about:
@@ -135,7 +135,7 @@ def mode_of(preview, mode):
 
 def possible_modes(preview):
     """Return the names of the ways that are open, the gentlest first."""
-    return [one["mode"] for one in (preview or {}).get("modes") or [] if one["possible"]]
+    return [one["mode"] for one in (preview or {}).get("modes") or [] if one["possible"] and one["mode"] in MODES]
 
 
 def ceiling(loss, allowance=DEFAULT):

@@ -131,7 +131,6 @@ class OdooopsRelease(models.Model):
         """
         project = self.env["odooops.project"]._find(project)
         project._require_role("ci", "developer", "release_manager")
-        history = self._checked_ancestors(commit_sha, ancestors)
         parsed = names.parse_ref(ref, project.main_branch)
         if image is None and parsed.kind == "tag":
             release, is_new = self._built(project, parsed, commit_sha), False
@@ -140,7 +139,7 @@ class OdooopsRelease(models.Model):
             release = self._registered(project, parsed, wanted)
             is_new = not release
             release = release or self._create_one(project, wanted)
-        release._learn_history(history)
+        release._learn_history(self._checked_ancestors(commit_sha, ancestors))
         tag = release._add_tag(parsed)
         release._received(ref, is_new)
         return {"id": release.id, "tag": tag, "state": release.state, "risk_tier": release.risk_tier, "new": is_new}

@@ -179,7 +179,7 @@ class OdooopsRollbackRequest(models.Model):
             request.preview_html = self.env["ir.qweb"]._render(
                 "odooops_control.rollback_preview",
                 {
-                    "request": request,
+                    "rollback": request,
                     "chosen": chosen,
                     "loss": chosen.get("loss"),
                     "totals": rollback.totals(chosen.get("loss")),

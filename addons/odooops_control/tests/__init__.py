@@ -20,6 +20,11 @@ from . import test_lease
 from . import test_neutralize
 from . import test_oidc
 from . import test_public_methods
+from . import test_quarantine
+from . import test_rollback
+from . import test_rollback_approval
+from . import test_rollback_http
+from . import test_rollback_run
 from . import test_views
 from . import test_wakeup
 from . import test_wizards

@@ -102,7 +102,11 @@ class TestPublicMethods(TransactionCase):
                 "report",
                 ["project", "commit_sha", "name", "status", "summary", "details"],
             ),
-            ("odooops.release", "register", ["project", "ref", "commit_sha", "image", "manifest", "checks", "ancestors"]),
+            (
+                "odooops.release",
+                "register",
+                ["project", "ref", "commit_sha", "image", "manifest", "checks", "ancestors"],
+            ),
             ("odooops.deployment", "request", ["environment", "ref", "commit_sha", "force"]),
             ("odooops.deployment", "status", ["id"]),
             ("odooops.environment", "status", ["environment"]),

@@ -14,6 +14,7 @@ HOOK_VARIABLES = frozenset({
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH",
 })  # fmt: skip
+MAX_ANCESTORS = 2000  # of 41 bytes; the releases in between tell what lies further back
 SUBMODULE_MODE = "160000"
 LINK_MODE = "120000"
 
@@ -60,6 +61,16 @@ def author_and_subject(folder: Path) -> tuple[str, str]:
     """Return the author's address and the first line of HEAD: nobody may approve a commit of their own."""
     email, _, subject = run(folder, "log", "-1", "--format=%ae%x00%s").strip("\n").partition("\0")
     return email, subject[:200]
+
+
+def ancestors(folder: Path) -> list[str] | None:
+    """Return the commits before HEAD, newest first and bounded, or None where the checkout does not have them.
+
+    They tell the console which releases contain one that was rolled back. A shallow clone would tell that none do.
+    """
+    if run(folder, "rev-parse", "--is-shallow-repository").strip() != "false":
+        return None
+    return run(folder, "rev-list", f"--max-count={MAX_ANCESTORS + 1}", "HEAD").split()[1:]
 
 
 def commit_of(folder: Path, ref: str) -> str | None:

@@ -82,6 +82,7 @@ def build(options: Options) -> dict[str, object]:
         "ref": options.ref,
         "reused": reused,
         "manifest": manifest,
+        "ancestors": git.ancestors(options.source),
         "not_installable": contents.selection.not_installable,
         "seconds": round(time.monotonic() - started, 2),
     }

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import register_release
 import request_deployment
+import request_rollback
 from odooops_ci import control
 from odooops_ci.errors import InvalidInput, NotYet, Refused, Unreachable
 
@@ -78,9 +79,27 @@ def test_registering_a_release(plane, build, capsys):
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert body == {
         "project": "demo", "ref": "refs/tags/v1.0.0", "commit_sha": COMMIT,
-        "image": f"localhost:5000/demo@{DIGEST}", "manifest": {"schema": 1}, "checks": [],
+        "image": f"localhost:5000/demo@{DIGEST}", "manifest": {"schema": 1}, "checks": [], "ancestors": None,
     }  # fmt: skip
-    assert json.loads(capsys.readouterr().out) == {"id": 3, "tag": "v1.0.0"}
+    output = capsys.readouterr()
+    assert json.loads(output.out) == {"id": 3, "tag": "v1.0.0"}
+    assert "fetch-depth: 0" in output.err
+
+
+@pytest.mark.parametrize("ancestors", [[], ["c" * 40, "d" * 40]])
+def test_a_release_comes_with_the_commits_before_it(plane, build, capsys, ancestors):
+    plane.answers = [(200, {"id": 3, "tag": "v1.0.0"})]
+    build.write_text(json.dumps({**json.loads(build.read_text()), "ancestors": ancestors}))
+    assert register_release.main(["--project", "demo", "--ref", "refs/tags/v1.0.0", "--build", str(build)]) == 0
+    assert plane.requests[0][2]["ancestors"] == ancestors
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("ancestors", ["x", {"a": 1}, ["abc"], [7], ["c" * 40 + "; id"]])
+def test_commits_that_are_none_ask_nothing(plane, build, ancestors):
+    build.write_text(json.dumps({**json.loads(build.read_text()), "ancestors": ancestors}))
+    assert register_release.main(["--project", "demo", "--ref", "refs/tags/v1.0.0", "--build", str(build)]) == 2
+    assert plane.requests == []
 
 
 @pytest.mark.parametrize(
@@ -136,6 +155,65 @@ def test_deployment_that_does_not_end_in_time(plane, capsys):
     plane.answers = [(200, {"id": 7}), (200, {"state": "awaiting_approval", "console_url": "https://c/7"})]
     assert request("--wait", "1") == 4
     assert "still awaiting_approval after 1 s: see https://c/7" in capsys.readouterr().err
+
+
+def roll_back(*more):
+    return request_rollback.main(
+        ["--environment", "demo/prod", "--previous-tag", "v1.0.0", "--reason", " orders fail ", *more]
+    )
+
+
+def test_requesting_a_rollback(plane, capsys):
+    plane.answers = [(200, {"id": 9, "state": "previewing"})]
+    assert roll_back() == 0
+    assert plane.requests[0][0] == "/json/2/odooops.rollback.request/submit"
+    assert plane.requests[0][2] == {"environment": "demo/prod", "previous_tag": "v1.0.0", "reason": "orders fail"}
+    assert json.loads(capsys.readouterr().out)["state"] == "previewing"
+
+
+def test_a_build_of_the_main_branch_is_gone_back_to(plane):
+    plane.answers = [(200, {"id": 9})]
+    assert roll_back("--previous-tag", "main-20261123100000-aaaaaaa") == 0
+
+
+def test_waiting_for_the_end_of_a_rollback(plane, capsys, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    plane.answers = [
+        (200, {"id": 9, "state": "previewing"}),
+        (200, {"state": "awaiting_approval", "ask_again_seconds": 0}),
+        (200, {"state": "done"}),
+    ]
+    assert roll_back("--wait", "60") == 0
+    assert plane.requests[-1][0] == "/json/2/odooops.rollback.request/status"
+    assert plane.requests[-1][2] == {"id": 9}
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+
+
+def test_rollback_that_does_not_end_well(plane, capsys):
+    plane.answers = [(200, {"id": 9}), (200, {"state": "rejected"})]
+    assert roll_back("--wait", "60") == 1
+    assert "Rollback 9 ended as rejected" in capsys.readouterr().err
+    plane.answers = [(200, {"id": 9}), (200, {"state": "awaiting_approval", "console_url": "https://c/9"})]
+    assert roll_back("--wait", "1") == 4
+    assert "Rollback 9 is still awaiting_approval after 1 s: see https://c/9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--previous-tag", "previous"],
+        ["--previous-tag", "v1.0.0\n"],
+        ["--previous-tag", "v1.0.0; rm -rf /"],
+        ["--previous-tag=--upload-pack=x"],
+        ["--previous-tag", ""],
+        ["--environment", "PROD"],
+        ["--reason", "  "],
+    ],
+)
+def test_a_rollback_with_wrong_input_asks_nothing(plane, capsys, wrong):
+    assert roll_back(*wrong) == 2
+    assert plane.requests == []
+    assert capsys.readouterr().err
 
 
 def test_gateway_errors_are_tried_again(plane):
