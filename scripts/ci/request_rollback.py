@@ -34,7 +34,7 @@ def request(options: argparse.Namespace) -> object:
     arguments = {
         "environment": patterns.require(patterns.ENVIRONMENT, options.environment, "an environment", "demo/stage"),
         "previous_tag": patterns.require_release_name(options.previous_tag),
-        "reason": options.reason,
+        "reason": options.reason.strip(),
     }
     plane = control.from_environment()
     result = plane.call(MODEL, "submit", **arguments)

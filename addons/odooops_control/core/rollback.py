@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import names
+from . import names, protocol
 
 MODES = ("code", "full", "backup")
 FIX_FORWARD = "fix_forward"
@@ -12,6 +12,7 @@ PREVIEW_MINUTES = 30
 POSTED = ("account.move", "account.payment")
 _MAX_ROWS = 200
 _MAX_NEWEST = 50
+_MAX_NUMBER = 2**50
 
 
 class BadPreview(ValueError):
@@ -121,7 +122,9 @@ def _newest(row):
 
 
 def _number(value):
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    return float(value) if 0 <= value <= _MAX_NUMBER else 0.0
 
 
 def _count(value):
@@ -191,4 +194,7 @@ def _least(counts):
 def totals(loss):
     """Return how many records a loss means: created, changed, posted."""
     rows = (loss or {}).get("counts") or []
-    return {name: sum(row[name] or 0 for row in rows) for name in ("created", "changed", "posted")}
+    return {
+        name: min(sum(row[name] or 0 for row in rows), protocol.MAX_INTEGER)
+        for name in ("created", "changed", "posted")
+    }

@@ -362,7 +362,7 @@ class OdooopsRollbackRequest(models.Model):
                 "policy_reference": str(chosen["plan"].get("policy_version") or ""),
                 "hold_seconds": chosen["hold_seconds"],
                 "minutes_lost": (chosen["loss"] or {}).get("minutes", 0),
-                "records_lost": totals["created"] + totals["changed"],
+                "records_lost": min(totals["created"] + totals["changed"], protocol.MAX_INTEGER),
                 "posted_lost": totals["posted"],
             }
         )

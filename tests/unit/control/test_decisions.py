@@ -62,7 +62,7 @@ def test_time_on_staging():
     assert policy.staging_refusal("v1", timedelta(minutes=120), 120) is None
 
 
-@pytest.mark.parametrize("table", [transitions.DEPLOYMENT, transitions.OPERATION])
+@pytest.mark.parametrize("table", [transitions.DEPLOYMENT, transitions.ROLLBACK, transitions.OPERATION])
 def test_tables_are_closed(table):
     for state, targets in table.items():
         assert targets <= table.keys()
@@ -72,11 +72,16 @@ def test_tables_are_closed(table):
 
 
 def test_ends_are_ends():
-    for state in ("rejected", "failed", "rolled_back"):
+    for state in ("rejected", "failed"):
         assert not transitions.DEPLOYMENT[state]
+        assert not transitions.ROLLBACK[state]
+    assert not transitions.ROLLBACK["done"]
+    assert transitions.DEPLOYMENT["rolled_back"] == {"live"}, "a rollback can itself be rolled back"
     assert "approved" not in transitions.DEPLOYMENT["draft"]
     assert transitions.allowed_from(transitions.DEPLOYMENT, "approved") == ("planned", "awaiting_approval")
     assert not set(transitions.DEPLOYMENT_ACTIVE) & set(transitions.DEPLOYMENT_SERVING)
+    assert transitions.allowed_from(transitions.ROLLBACK, "approved") == ("previewing", "awaiting_approval")
+    assert transitions.allowed_from(transitions.ROLLBACK, "running") == ("queued", "indeterminate")
 
 
 @pytest.mark.parametrize(
