@@ -86,7 +86,7 @@ class OdooopsEnvironment(models.Model):
         )
 
     def _kept_bytes(self):
-        return sum(self.restore_set_ids.filtered(lambda one: one.state == "kept").mapped("database_bytes"))
+        return sum(self._kept_sets().mapped("database_bytes"))
 
     def _bars(self):
         """Return the bars that people working on this environment have to know of."""
@@ -127,9 +127,18 @@ class OdooopsEnvironment(models.Model):
 
     def _restore_set_of(self, release):
         """Return the newest set with the state of ``release`` that can be put back, or nothing."""
-        return self.sudo().restore_set_ids.filtered(
+        return self._kept_sets().filtered(
             lambda one: one.protected and one.from_digest == release.digest and one.database_snapshot
         )[:1]
+
+    def _kept_sets(self):
+        """Return the sets that are there for all that is known, newest first."""
+        kept = self.sudo().restore_set_ids.filtered(lambda one: one.state == "kept")
+        return kept.sorted(lambda one: (one.taken_at, one.token), reverse=True)
+
+    def _promised_sets(self):
+        """Return the sets that are kept however old they are and however little room there is."""
+        return self._kept_sets()[: self.restore_sets_keep]
 
     def _refuse_to_archive(self):
         super()._refuse_to_archive()
@@ -169,7 +178,7 @@ class OdooopsEnvironment(models.Model):
             self.env["odooops.operation"]._enqueue("health", self)
 
     def _sets_to_check(self):
-        return self.restore_set_ids.filtered(lambda one: one.state == "kept" and one.database_snapshot)
+        return self._kept_sets().filtered("database_snapshot")
 
     def _health_payload(self):
         """Return what the look at the sets is about, beside the usual."""

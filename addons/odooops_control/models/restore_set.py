@@ -135,15 +135,17 @@ class OdooopsRestoreSet(models.Model):
     @api.model
     def _apply_policy(self, environment):
         """Note which sets the agent dropped when it ended: it goes by the same rule."""
-        kept = environment.sudo().restore_set_ids.filtered(lambda one: one.state == "kept")
-        newest = kept.sorted(lambda one: (one.taken_at, one.token), reverse=True)
         limit = fields.Datetime.now() - timedelta(hours=environment.restore_set_hours)
-        old = newest[environment.restore_sets_keep :].filtered(lambda one: one.taken_at < limit)
-        old.state = "dropped"
+        beyond = environment.sudo()._kept_sets() - environment._promised_sets()
+        beyond.filtered(lambda one: one.taken_at < limit).state = "dropped"
 
     def _found(self, restorable, reason):
         """Record what the agent found when it looked at one set; tell people when one can't be put back any more."""
         self.ensure_one()
+        if not restorable and self not in self.environment_id._promised_sets():
+            # For want of room the agent drops those beyond the newest before their hours are over.
+            self.write({"state": "dropped", "not_restorable_reason": reason})
+            return
         was = self.restorable
         self.write(
             {

@@ -265,6 +265,16 @@ class TestRestoreSets(RollbackCase):
         self._check(True)
         self.assertTrue(self.restore_set.protected)
 
+    def test_one_beyond_the_newest_goes_for_want_of_room_without_ado(self):
+        self.prod.restore_sets_keep = 1
+        operation = self.env["odooops.operation"]._enqueue("deploy", self.prod)
+        operation.state = "succeeded"
+        values = {"operation_id": operation.id, "token": 99, "taken_at": fields.Datetime.now()}
+        newest = self.restore_set.copy(values)
+        self._check(False, "Its database snapshot is gone.")
+        self.assertEqual((self.restore_set.state, newest.state), ("dropped", "kept"))
+        self.assertFalse(self.prod.activity_ids)
+
     def test_strange_reports(self):
         self.env["odooops.environment"]._cron_check_restore_sets()
         strange = [7, {}, {"token": "x"}, {"token": 999999, "restorable": False}, {"token": True, "restorable": 1}]
