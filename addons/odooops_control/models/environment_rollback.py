@@ -141,11 +141,12 @@ class OdooopsEnvironment(models.Model):
         return self._kept_sets()[: self.restore_sets_keep]
 
     def _refuse_to_archive(self):
-        super()._refuse_to_archive()
+        refused = super()._refuse_to_archive()
         for environment in self.sudo().filtered("active_rollback_id"):
             raise UserError(
                 self.env._("%s is being rolled back: wait until that has ended, or cancel it.", environment.key)
             )
+        return refused
 
     def _options_payload(self):
         policy = {"keep": self.restore_sets_keep, "keep_hours": float(self.restore_set_hours)}

@@ -42,7 +42,7 @@ class OdooopsProject(models.Model):
     member_ids = fields.One2many("odooops.project.member", "project_id", string="Members")
     environment_ids = fields.One2many("odooops.environment", "project_id", string="Environments")
     release_ids = fields.One2many("odooops.release", "project_id", string="Releases")
-    quarantine_ids = fields.One2many("odooops.quarantine", "project_id", string="Quarantine", readonly=True)
+    quarantine_ids = fields.One2many("odooops.quarantine", "project_id", readonly=True)
     environment_count = fields.Integer(compute="_compute_counts")
     release_count = fields.Integer(compute="_compute_counts")
 

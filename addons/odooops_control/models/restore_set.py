@@ -18,7 +18,6 @@ class OdooopsRestoreSet(models.Model):
     )
     rollback_id = fields.Many2one(
         "odooops.rollback.request",
-        string="Rollback",
         readonly=True,
         ondelete="restrict",
         index="btree_not_null",

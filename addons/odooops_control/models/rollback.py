@@ -125,7 +125,7 @@ class OdooopsRollbackRequest(models.Model):
     restore_set_ids = fields.One2many(
         "odooops.restore.set", "rollback_id", string="Restore sets", readonly=True, help="What was given up."
     )
-    quarantine_ids = fields.One2many("odooops.quarantine", "rollback_id", string="Quarantine", readonly=True)
+    quarantine_ids = fields.One2many("odooops.quarantine", "rollback_id", readonly=True)
 
     _active_uniq = models.UniqueIndex(
         f"(environment_id) WHERE state IN ({_ACTIVE_SQL})",

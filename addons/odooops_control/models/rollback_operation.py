@@ -5,7 +5,7 @@ class OdooopsOperation(models.Model):
     _inherit = "odooops.operation"
 
     rollback_id = fields.Many2one(
-        "odooops.rollback.request", string="Rollback", readonly=True, ondelete="restrict", index="btree_not_null"
+        "odooops.rollback.request", readonly=True, ondelete="restrict", index="btree_not_null"
     )
 
     def _subject(self):

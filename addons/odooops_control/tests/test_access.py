@@ -17,6 +17,8 @@ PROJECT_MODELS = (
     "odooops.operation.step",
     "odooops.operation.log",
     "odooops.restore.set",
+    "odooops.rollback.request",
+    "odooops.quarantine",
     "odooops.backup",
     "odooops.backup.repository",
     "odooops.event",
@@ -36,6 +38,8 @@ LEDGER = (
     "odooops.operation.step",
     "odooops.operation.log",
     "odooops.restore.set",
+    "odooops.rollback.request",
+    "odooops.quarantine",
     "odooops.backup",
     "odooops.event",
     "odooops.check.run",
@@ -103,6 +107,18 @@ class TestAccess(OdooopsCase):
             {**of_project, "environment_name": "production", "run": "1", "commit_sha": SHA_B}
         )
         cls.env["odooops.restore.set"].create({"deployment_id": deployment.id, "operation_id": operation.id})
+        request = cls.env["odooops.rollback.request"].create(
+            {
+                "environment_id": environment.id,
+                "tier": environment.tier,
+                "target_id": deployment.id,
+                "tag": deployment.tag,
+                "reason": "orders fail",
+            }
+        )
+        cls.env["odooops.quarantine"].create(
+            {"release_id": deployment.release_id.id, "tag": deployment.tag, "rollback_id": request.id}
+        )
         repository = cls.env["odooops.backup.repository"].create(
             {"name": "Disk", "agent_id": environment.agent_id.id, "url": f"/srv/odooops-backups/{environment.id}"}
         )
@@ -245,6 +261,10 @@ class TestAccess(OdooopsCase):
             ("odooops.ci.access", (self.administrator,)),
             ("odooops.deploy.wizard", (self.developer, self.manager, self.administrator)),
             ("odooops.approval.wizard", (self.manager, self.administrator)),
+            ("odooops.rollback.wizard", (self.developer, self.manager, self.administrator)),
+            ("odooops.rollback.decision.wizard", (self.manager, self.administrator)),
+            ("odooops.rollback.review.wizard", (self.manager, self.administrator)),
+            ("odooops.quarantine.wizard", (self.manager, self.administrator)),
         ):
             for user in (self.viewer, self.developer, self.manager, self.administrator, self.ci):
                 with self.subTest(model=model, user=user.login):

@@ -50,6 +50,7 @@ class TestConcurrency(BaseCase):
                 "DELETE FROM odooops_event WHERE project_id = %(project)s OR delivery_id = 'race-of-a-thousand'",
                 "UPDATE odooops_environment SET running_deployment_id = NULL WHERE project_id = %(project)s",
                 "DELETE FROM odooops_operation WHERE agent_id = %(agent)s",
+                "DELETE FROM odooops_rollback_request WHERE project_id = %(project)s",
                 "DELETE FROM odooops_deployment WHERE project_id = %(project)s",
                 "DELETE FROM odooops_release WHERE project_id = %(project)s",
                 "DELETE FROM odooops_environment WHERE project_id = %(project)s",
@@ -84,6 +85,36 @@ class TestConcurrency(BaseCase):
         with self._env() as env:
             environment = env["odooops.environment"].browse(self.stage_id)
             return [env["odooops.operation"]._enqueue(kind, environment).id for kind in kinds]
+
+    def _two_that_ran(self, env):
+        """Leave two releases in the ledger of stage, the second of which runs."""
+        for number, tag in ((1, "v1.0.0"), (2, "v1.1.0")):
+            values = {"project_id": self.project_id, "commit_sha": f"{number}" * 40, "image": "race"}
+            release = env["odooops.release"].create({**values, "digest": f"sha256:{number}" + "0" * 63})
+            env["odooops.release.tag"].create({"release_id": release.id, "name": tag})
+            running = env["odooops.deployment"].create(
+                {
+                    "environment_id": self.stage_id,
+                    "release_id": release.id,
+                    "tag": tag,
+                    "tier": "staging",
+                    "state": "superseded" if number == 1 else "live",
+                    "live_at": fields.Datetime.now(),
+                }
+            )
+        running.environment_id.running_deployment_id = running
+
+    @mute_logger("odoo.sql_db", "odoo.service.model")
+    def test_a_rollback_asked_for_twice_at_once_is_one(self):
+        with self._env() as env:
+            self._two_that_ran(env)
+
+        def submit(env):
+            return env["odooops.rollback.request"].submit("race/stage", "v1.0.0", "orders fail")
+
+        answers = self._at_once(submit)
+        self.assertEqual(sorted(answer["new"] for answer in answers), [False, True], answers)
+        self.assertEqual(len({answer["id"] for answer in answers}), 1)
 
     @mute_logger("odoo.sql_db", "odoo.service.model")
     def test_one_operation_is_leased_once(self):

@@ -10,6 +10,15 @@ class TestNeutralize(OdooopsCase):
 
     def test_neutralized(self):
         deployment = self._awaiting()
+        rollback = self.env["odooops.rollback.request"].create(
+            {
+                "environment_id": self.stage.id,
+                "tier": "staging",
+                "target_id": self.stage.running_deployment_id.id,
+                "tag": "v1.0.0",
+                "reason": "orders fail",
+            }
+        )
         self._register("refs/heads/main", sha="d" * 40, digest="sha256:" + "4" * 64)
         self.env["odooops.ci.access"].with_user(self.administrator).create({"name": "CI"}).action_create_key()
         self.env.flush_all()
@@ -18,6 +27,6 @@ class TestNeutralize(OdooopsCase):
         self.env.invalidate_all()
         self.assertEqual(set(self.agent.key_ids.mapped("state")), {"revoked"})
         self.assertFalse(self.env["odooops.operation"].search([("state", "in", ("queued", "leased", "running"))]))
-        self.assertEqual(deployment.state, "cancelled")
+        self.assertEqual((deployment.state, rollback.state, rollback.is_active), ("cancelled", "cancelled", False))
         self.assertFalse(self.env["odooops.deployment"].search([("is_active", "=", True)]))
         self.assertFalse(self.env["res.users"].search([("login", "=", "odooops-ci")]).api_key_ids)
