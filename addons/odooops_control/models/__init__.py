@@ -49,6 +49,7 @@ from . import backup_operation
 from . import backup_policy
 from . import backup_environment
 from . import backup_deployment
+from . import backup_rollback
 from . import ir_http
 from . import ir_websocket
 from . import res_users

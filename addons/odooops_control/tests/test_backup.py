@@ -240,6 +240,39 @@ class TestBackup(OdooopsCase):
         self._work("restore_test", {}, "failed", {"code": "interrupted", "step": "load_dump", "message": "Stopped."})
         self.assertEqual(made.test_state, "untested")
 
+    # Going back
+
+    def _asks_to_go_back(self):
+        """Have a rollback to v1.0.0 asked for and return it with what its preview is told."""
+        Request = self.env["odooops.rollback.request"].with_user(self.developer)
+        answer = Request.submit("demo/prod", "v1.0.0", "orders fail")
+        operation = self._lease(("plan", "rollback"))
+        return operation.rollback_id.browse(answer["id"]), operation._payload()["rollback"]
+
+    def test_a_rollback_is_offered_the_newest_backup_of_its_target(self):
+        self._ready()
+        self._back_up(taken_at="2026-11-20T10:00:00Z")
+        newest = self._back_up(taken_at="2026-11-21T10:00:00Z", snapshot="7a2c" * 16)
+        later = self._awaiting("v1.1.0", "b" * 40, "sha256:" + "2" * 64)
+        later._approve(self.manager, later.plan_hash, "looked")
+        self._deploy(later)
+        self._back_up(taken_at="2026-11-22T10:00:00Z", snapshot="8b2c" * 16)
+        request, told = self._asks_to_go_back()
+        self.assertEqual(request.backup_id, newest)
+        self.assertEqual(
+            told["backup"],
+            {
+                "id": newest.id,
+                "snapshot": "7a2c" * 16,
+                "taken_at": "2026-11-21T10:00:00Z",
+                "repository": self.repository._agent_payload(),
+            },
+        )
+        request.with_user(self.developer).action_cancel()
+        self.repository.sudo().sealed_for = "another droplet's key"
+        _request, told = self._asks_to_go_back()
+        self.assertIsNone(told["backup"], "nobody can open it")
+
     # Restoring
 
     def _restored_result(self, backup, **values):
