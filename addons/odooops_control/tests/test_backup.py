@@ -270,6 +270,7 @@ class TestBackup(OdooopsCase):
         )
         request.with_user(self.developer).action_cancel()
         self.repository.sudo().sealed_for = "another droplet's key"
+        self.repository.invalidate_recordset(["is_sealed"])
         _request, told = self._asks_to_go_back()
         self.assertIsNone(told["backup"], "nobody can open it")
 
