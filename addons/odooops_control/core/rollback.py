@@ -101,13 +101,12 @@ def checked_loss(given):
 
 
 def _row(row):
-    changed = row.get("changed")
     return {
         "model": str(row["model"])[:100],
         "label": str(row.get("label") or row["model"])[:100],
-        "created": _count(row.get("created")),
-        # None where nobody could count it in time.
-        "changed": None if changed is None else _count(changed),
+        # None where nobody could count it; `created` only where the label says why.
+        "created": _known(row.get("created")),
+        "changed": _known(row.get("changed")),
         "posted": _count(row.get("posted")),
     }
 
@@ -125,6 +124,10 @@ def _number(value):
     if not isinstance(value, int | float) or isinstance(value, bool):
         return 0.0
     return float(value) if 0 <= value <= _MAX_NUMBER else 0.0
+
+
+def _known(value):
+    return None if value is None else _count(value)
 
 
 def _count(value):

@@ -134,3 +134,11 @@ def test_people_agree_to_the_least(loss):
 )
 def test_what_needs_a_reason(allowance, raised):
     assert rollback.is_raised(allowance) is raised
+
+
+def test_what_could_not_be_counted_is_approved_without_being_known():
+    row = {"model": "res.partner", "label": "Contact (not counted: permission denied)", "created": None}
+    loss = rollback.checked_loss({"minutes": 1, "counts": [{**row, "changed": None, "uncounted": "permission denied"}]})
+    assert rollback.ceiling(loss)["counts"]["res.partner"] == {"created": None, "changed": None}
+    assert rollback.agreed([rollback.ceiling(loss)])["counts"]["res.partner"] == {"created": None, "changed": None}
+    assert rollback.totals(loss) == {"created": 0, "changed": 0, "posted": 0}
