@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import odooops_agent
 import pytest
 from nacl.public import PrivateKey, SealedBox
 from odooops_agent.commands import restic as build
@@ -321,11 +322,14 @@ def test_the_recovery_key_opens_the_repository_when_the_agent_is_gone(kept: Back
     assert sealed == kept.vault.ensure_recovery(kept.repository(recovery_public_key=public)), "made once"
     command = [sys.executable, "-m", "odooops_agent.cli", "recovery-password", f"{kept.root}/demo/keys"]
     private = b64encode(bytes(offline)).decode()
-    told = subprocess.run(command, input=private, capture_output=True, text=True, check=True)
+    alone = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(odooops_agent.__file__).parents[1])}
+    told = subprocess.run(command, input=private, env=alone, capture_output=True, text=True, check=True)
     password = told.stdout.strip()
     assert password == SealedBox(offline).decrypt(b64decode(sealed or "")).decode()
     wrong = b64encode(bytes(PrivateKey.generate())).decode()
-    assert subprocess.run(command, input=wrong, capture_output=True, text=True, check=False).returncode == 1
+    refused = subprocess.run(command, input=wrong, env=alone, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
     newer = b64encode(bytes(PrivateKey.generate().public_key)).decode()
     kept.vault.ensure_recovery(kept.repository(recovery_public_key=newer))
     outdated = subprocess.run(command, input=private, capture_output=True, text=True, check=False)
