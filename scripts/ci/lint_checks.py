@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scripts.setup import base_images, engine, paths
 from scripts.setup.errors import SetupError
+from scripts.setup.stack import Stack
 
 HERE = Path(__file__).resolve().parent
 STATE = paths.STATE / "lint"
@@ -264,7 +265,6 @@ def _checkers() -> Path:
 
 
 def _in_odoo(target: Target, options: list[str], argv: list[str]) -> subprocess.CompletedProcess[str]:
-    base_images.ensure(base_images.ODOO, print)
     mounts = [
         "--volume",
         f"{target.addon}:/lint/{target.addon.name}:ro",
@@ -272,8 +272,17 @@ def _in_odoo(target: Target, options: list[str], argv: list[str]) -> subprocess.
         f"{HERE}/odoo_test_lint.py:/lint/run.py:ro",
     ]
     return call(
-        [engine.client(), "run", "--rm", "--entrypoint", argv[0], *options, *mounts, base_images.ODOO, *argv[1:]]
+        [engine.client(), "run", "--rm", "--entrypoint", argv[0], *options, *mounts, _addons_image(), *argv[1:]]
     )
+
+
+def _addons_image() -> str:
+    """Return the image that has the Python packages which our addon depends on."""
+    base_images.ensure(base_images.DEBIAN, print)
+    base_images.ensure(base_images.ODOO, print)
+    stack = Stack.load()
+    stack.ensure_image("test")
+    return stack.images["test"]
 
 
 def _test_lint(target: Target, options: list[str], database: list[str]) -> Outcome:
