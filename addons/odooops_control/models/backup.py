@@ -182,7 +182,7 @@ class OdooopsBackup(models.Model):
 
     def _on_backup_ended(self, operation, result, failure):
         if operation.state == "succeeded" and self._record(result):
-            self.deployment_id._on_backup_kept()
+            self._waiting_deployments()._on_backup_kept()
             return
         target = "cancelled" if operation.state == "cancelled" else "failed"
         message = redact.masked(failure.message, 1000) if failure else self.env._("The agent told no snapshot.")
@@ -190,9 +190,14 @@ class OdooopsBackup(models.Model):
             target, error_code=redact.masked(failure.code, 64) if failure else False, error_message=message
         )
         if moved:
-            moved.deployment_id._on_backup_missing(message)
+            moved._waiting_deployments()._on_backup_missing(message)
             if target == "failed":
                 moved.environment_id._tell_of_backup(self.env._("The backup failed: %s", message))
+
+    def _waiting_deployments(self):
+        """Return what waits for a backup, also what was approved while one for another deployment was under way."""
+        waiting = [("environment_id", "=", self.environment_id.id), ("state", "=", "approved")]
+        return self.env["odooops.deployment"].sudo().search(waiting)
 
     def _record(self, result):
         """Take in what the agent kept; return whether it is a backup."""

@@ -453,6 +453,17 @@ class TestBackup(OdooopsCase):
         with self.assertRaisesRegex(UserError, "password again"):
             deployment._approve(self.manager, deployment.plan_hash, "looked")
 
+    def test_a_backup_begun_for_another_deployment_is_waited_for_too(self):
+        self._ready()
+        self.policy.backup_max_age_hours = 24
+        first = self._approve_next()
+        first.with_user(self.manager)._cancel()
+        second = self._awaiting("v1.2.0", "c" * 40, "sha256:" + "3" * 64)
+        second._approve(self.manager, second.plan_hash, "looked")
+        self.assertEqual((second.state, len(self.prod.backup_ids)), ("approved", 1))
+        self._work("backup", self._result())
+        self.assertEqual((first.state, second.state), ("cancelled", "queued"))
+
     def test_without_the_backup_nothing_is_deployed(self):
         self._ready()
         self.policy.backup_max_age_hours = 24
