@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 SCHEMA = 1
 
-Kind = Literal["plan", "deploy", "rollback", "health", "backup", "restore_test", "restore"]
+Kind = Literal["plan", "deploy", "rollback", "health", "backup", "restore_test", "restore", "clone", "inspect"]
 Mode = Literal["code", "full", "backup", "fix_forward"]
 Outcome = Literal["succeeded", "failed", "cancelled", "indeterminate"]
 Health = Literal["green", "yellow", "red", "unknown"]
@@ -198,6 +198,50 @@ class BackupOrder(Struct, frozen=True, kw_only=True):
     source: BackupSource | None = None
 
 
+class CopySource(Struct, frozen=True, kw_only=True):
+    """Whose data a copy is made of: a restore set of its, or else the backup that the operation names."""
+
+    environment: str
+    tier: Literal["preview", "staging", "production"]
+    database: str
+    database_uuid: str | None = None
+    restore_set: TargetSet | None = None
+
+
+class ExtraRule(Struct, frozen=True, kw_only=True):
+    """A project's own rule for its copies, as those in `neutralise_rules.toml`; what `unsafe` finds keeps it closed."""
+
+    name: str
+    reason: str
+    modules: tuple[str, ...] = ()
+    sql: str
+    unsafe: str
+
+
+class CopyRules(Struct, frozen=True, kw_only=True):
+    """What a project adds to the agent's own rules, and what it lets be."""
+
+    extra: tuple[ExtraRule, ...] = ()
+    cron_allowlist: tuple[str, ...] = ()  # XML ids
+    keep_parameters: tuple[str, ...] = ()
+    network_allowlist: tuple[str, ...] = ()  # host:port
+    obfuscate: bool = False
+
+
+class Clone(Struct, frozen=True, kw_only=True):
+    """What makes an operation a copy: its environment is the target, its release the one that the data are of."""
+
+    source: CopySource
+    data_as_of: datetime
+    rules: CopyRules = CopyRules()
+
+
+class Inspect(Struct, frozen=True, kw_only=True):
+    """What was configured by hand `since` then is asked for; null: since ever."""
+
+    since: datetime | None = None
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """The unit of work that is leased."""
 
@@ -216,6 +260,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     rollback: Rollback | UnsetType | None = UNSET
     sets: tuple[KnownSet, ...] | UnsetType = UNSET
     backup: BackupOrder | UnsetType | None = UNSET
+    clone: Clone | UnsetType = UNSET
+    inspect: Inspect | UnsetType = UNSET
 
     @property
     def way_back(self) -> Rollback | None:
@@ -330,6 +376,31 @@ class LogsRequest(Struct, frozen=True, kw_only=True):
     operation_id: int
     token: int
     lines: tuple[LogLine, ...]
+
+
+class CaughtMail(Struct, frozen=True, kw_only=True):
+    """A mail that an environment sent and that went nowhere."""
+
+    id: str
+    envelope_from: str
+    recipients: tuple[str, ...]
+    received_at: datetime
+    size_bytes: int
+    raw: str  # base64; the beginning alone where it is cut
+    cut: bool = False
+
+
+class MailsRequest(Struct, frozen=True, kw_only=True):
+    schema: int = SCHEMA
+    environment: str
+    mails: tuple[CaughtMail, ...]
+
+
+class MailsResponse(Struct, frozen=True, kw_only=True):
+    """Which mails are there to stay, or never will be taken: the agent forgets them."""
+
+    schema: int = SCHEMA
+    accepted: tuple[str, ...]
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
@@ -447,6 +518,43 @@ class RestoreResult(Struct, frozen=True, kw_only=True):
     restore_set: RestoreSet | None  # what the environment was before
 
 
+class CloneResult(Struct, frozen=True, kw_only=True):
+    """A copy that was proven safe before anybody could reach it."""
+
+    digest: str
+    database_uuid: str  # the copy's own, new
+    data_as_of: datetime
+    neutralised: tuple[RestoreCheck, ...]
+    seconds: float
+    held_seconds: float
+    database_bytes: int
+    filestore_bytes: int
+    health: Health
+    restore_set: RestoreSet | None  # what the environment was before
+
+
+class ManualChange(Struct, frozen=True, kw_only=True):
+    """A record of the configuration that somebody made or changed by hand."""
+
+    kind: Literal["view", "automation", "action", "parameter", "menu", "mail_template"]
+    model: str
+    id: int
+    xml_id: str | None
+    name: str
+    changed_at: datetime
+    by: str
+    overwritten_by_update: bool
+    reason: str = ""
+
+
+class InspectResult(Struct, frozen=True, kw_only=True):
+    as_of: datetime
+    database_uuid: str | None
+    changes: tuple[ManualChange, ...]
+    xml: str  # a data file for the project's own addon
+    left_out: int = 0  # changes that are too many, or too large, for the two above
+
+
 class FailedResult(Struct, frozen=True, kw_only=True):
     reverted: bool
     digest: str | None
@@ -531,6 +639,12 @@ class RollbackResult(Struct, frozen=True, kw_only=True):
     health: Health
     restore_set: RestoreSet | None  # of the state given up; code alone gives none up, unless it updates modules
     lost: Loss | None
+
+
+class FailedClone(FailedResult, frozen=True, kw_only=True):
+    """As a deployment's failure, with what was proven before it came to that."""
+
+    neutralised: tuple[RestoreCheck, ...] = ()
 
 
 class FailedRollback(FailedResult, frozen=True, kw_only=True):

@@ -8,7 +8,10 @@ REQUESTS = {
     "heartbeat_request": protocol.Heartbeat,
     "steps_request": protocol.Steps,
     "logs_request": protocol.Logs,
+    "finish_request_inspect": protocol.Finish,
     "finish_request_plan": protocol.Finish,
+    "finish_request_clone": protocol.Finish,
+    "finish_request_clone_not_safe": protocol.Finish,
     "finish_request_deploy": protocol.Finish,
     "finish_request_backup": protocol.Finish,
     "finish_request_restore": protocol.Finish,
@@ -38,6 +41,8 @@ RESPONSES = {
 }
 # Hashed by the agent; the control plane treats a plan hash as opaque.
 OPAQUE = {"plan_hash_vectors"}
+# Until the control plane takes caught mail; no agent sends any yet.
+OPAQUE |= {"mails_request"}
 
 
 def shape(value):
