@@ -30,6 +30,7 @@
         "views/agent_views.xml",
         "views/policy_views.xml",
         "views/backup_views.xml",
+        "views/mail_views.xml",
         "views/log_views.xml",
         "views/oidc_views.xml",
         "views/github_views.xml",

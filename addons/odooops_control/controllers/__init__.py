@@ -1,2 +1,3 @@
 from . import agent
 from . import github
+from . import mail

@@ -5,13 +5,15 @@ import werkzeug.exceptions
 from odoo import fields, http
 from odoo.http import request
 
-from ..core import protocol
+from ..core import names, protocol
 from ..errors import abort
 
 _BODY_BYTES = 4 * 1024 * 1024
+# One mail of 3 MB is 4 MB in base64 already.
+_MAILS_BYTES = 8 * 1024 * 1024
 
 
-def _agent_route(name):
+def _agent_route(name, limit_bytes=_BODY_BYTES):
     return http.route(
         f"/odooops/agent/v1/{name}",
         type="http",
@@ -19,7 +21,7 @@ def _agent_route(name):
         methods=["POST"],
         csrf=False,
         save_session=False,
-        max_content_length=_BODY_BYTES,
+        max_content_length=limit_bytes,
     )
 
 
@@ -50,6 +52,11 @@ class AgentController(http.Controller):
     def finish(self, **_params):
         """Record how an operation ended."""
         return self._answer(protocol.Finish, self._finish)
+
+    @_agent_route("mails", _MAILS_BYTES)
+    def mails(self, **_params):
+        """Take in what an environment sent and nobody got."""
+        return self._answer(protocol.Mails, self._mails)
 
     def _answer(self, message_class, handler):
         try:
@@ -91,6 +98,13 @@ class AgentController(http.Controller):
         self._operation(key, message)._finish(message)
         return {"ok": True}
 
+    def _mails(self, key, message):
+        own = key.agent_id.with_context(active_test=False).environment_ids
+        environment = own.filtered(lambda one: one.key == message.environment)
+        if not environment:
+            raise protocol.Forbidden(f"{names.shown(message.environment)} is no environment of this agent.")
+        return {"accepted": request.env["odooops.caught.mail"].sudo()._take_in(environment, message.mails)}
+
     def _operation(self, key, message):
         return request.env["odooops.operation"].sudo()._of_agent(key.agent_id, message.operation_id, message.token)
 
@@ -104,7 +118,7 @@ def _body():
         raw = request.httprequest.get_data()
         message = protocol.scrubbed(json.loads(raw, parse_constant=protocol.refuse_constant))
     except werkzeug.exceptions.RequestEntityTooLarge as error:
-        raise protocol.TooLarge(f"The message is larger than {_BODY_BYTES} bytes: send it in parts.") from error
+        raise protocol.TooLarge("The message is larger than this route takes: send it in parts.") from error
     except (ValueError, RecursionError) as error:
         raise protocol.BadMessage("The message is no JSON.") from error
     if not isinstance(message, dict):

@@ -19,6 +19,8 @@ HEALTHS = ("green", "yellow", "red", "unknown")
 STEP_STATES = ("pending", "running", "succeeded", "failed", "cancelled", "skipped", "undone")
 MAX_LINES = 1000
 MAX_STEPS = 200
+MAX_MAILS = 100
+MAX_RECIPIENTS = 1000
 MAX_INTEGER = 2**31 - 1
 # Leaves room above what an agent may claim, or one wrong report would use up all tokens. More is not believed.
 MAX_TOKEN = 2**30
@@ -371,3 +373,44 @@ class Finish:
             error=Failure.from_json(error) if error else None,
             result=redact.masked_data(take(message, "result", dict, {})),
         )
+
+
+@dataclass(frozen=True)
+class CaughtMail:
+    """A mail that an environment sent and nobody got; ``raw`` is base64."""
+
+    id: str
+    envelope_from: str
+    recipients: tuple
+    received_at: datetime
+    size_bytes: float
+    raw: str
+    cut: bool
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        recipients = take(message, "recipients", list, [])
+        return cls(
+            id=take(message, "id", str)[:128],
+            envelope_from=take(message, "envelope_from", str, ""),
+            recipients=tuple(str(one)[:320] for one in recipients[:MAX_RECIPIENTS]),
+            received_at=take_time(message, "received_at"),
+            size_bytes=take(message, "size_bytes", float, 0.0),
+            raw=take(message, "raw", str),
+            cut=take(message, "cut", bool, False),
+        )
+
+
+@dataclass(frozen=True)
+class Mails:
+    """What an environment sent."""
+
+    environment: str
+    mails: tuple
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        mails = tuple(map(CaughtMail.from_json, objects(message, "mails", MAX_MAILS)))
+        return cls(take(message, "environment", str), mails)

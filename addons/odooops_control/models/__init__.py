@@ -50,6 +50,8 @@ from . import backup_policy
 from . import backup_environment
 from . import backup_deployment
 from . import backup_rollback
+from . import caught_mail
+from . import mail_environment
 from . import ir_http
 from . import ir_websocket
 from . import res_users

@@ -28,3 +28,4 @@ from . import test_rollback_run
 from . import test_views
 from . import test_wakeup
 from . import test_wizards
+from . import test_caught_mail

@@ -23,6 +23,10 @@ REQUESTS = {
     "finish_request_rollback_loss_above_ceiling": protocol.Finish,
     "finish_request_rollback_preview": protocol.Finish,
     "finish_request_health": protocol.Finish,
+    "finish_request_clone": protocol.Finish,
+    "finish_request_clone_not_safe": protocol.Finish,
+    "finish_request_inspect": protocol.Finish,
+    "mails_request": protocol.Mails,
 }
 RESPONSES = {
     "lease_response_empty",
@@ -37,6 +41,7 @@ RESPONSES = {
     "steps_response",
     "logs_response",
     "finish_response",
+    "mails_response",
     "error_stale_token",
 }
 # Hashed by the agent; the control plane treats a plan hash as opaque.

@@ -33,6 +33,7 @@ ALLOWED = {
         "action_deploy",
         "action_mark_repaired",
         "action_open_backups",
+        "action_open_caught_mails",
         "action_open_deployments",
         "action_open_operations",
         "action_open_rollbacks",
