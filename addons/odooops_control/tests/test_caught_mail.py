@@ -157,7 +157,7 @@ class TestCaughtMail(OdooopsHttpCase):
     def test_old_ones_and_too_many_are_let_go(self):
         now = fields.Datetime.now()
         for number in range(6):
-            at = (now - timedelta(days=number)).isoformat() + "Z"
+            at = (now - timedelta(days=number, hours=1)).isoformat() + "Z"
             self._caught(id=f"mail-{number}", received_at=at)
         self.stage.mails_keep = 4
         self._caught(id="mail-now", received_at=now.isoformat() + "Z")
