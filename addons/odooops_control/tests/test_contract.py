@@ -23,9 +23,6 @@ REQUESTS = {
     "finish_request_rollback_loss_above_ceiling": protocol.Finish,
     "finish_request_rollback_preview": protocol.Finish,
     "finish_request_health": protocol.Finish,
-    "finish_request_clone": protocol.Finish,
-    "finish_request_clone_not_safe": protocol.Finish,
-    "finish_request_inspect": protocol.Finish,
     "mails_request": protocol.Mails,
 }
 RESPONSES = {
@@ -46,8 +43,6 @@ RESPONSES = {
 }
 # Hashed by the agent; the control plane treats a plan hash as opaque.
 OPAQUE = {"plan_hash_vectors"}
-# Until the control plane takes caught mail; no agent sends any yet.
-OPAQUE |= {"mails_request"}
 
 
 def shape(value):
