@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .ci import CHECKS
 from .console import Console
 
 POLICY = "demo"
+AT_ONCE = {
+    "approvals_needed": 1, "staging_soak_minutes": 0, "soak_minutes": 0, "rehearsal": False, "backup_max_age_hours": 0,
+}  # fmt: skip
 # No load balancer that gives up after a minute stands in front here, and the machine may be a slow one.
 HOLD_SECONDS = 120
 APPROVER, DEVELOPER = "approver", "developer"
@@ -72,11 +76,8 @@ def invite_people(admin: Console, project: int, words: dict[str, str]) -> None:
 
 
 def create_policy(admin: Console) -> int:
-    """Make the policy "demo": one approval and nothing to wait for, for the story's sake."""
-    return admin.ensure(
-        "odooops.approval.policy", {"name": POLICY},
-        approvals_needed=1, staging_soak_minutes=0, soak_minutes=0, rehearsal=False, backup_max_age_hours=0,
-    )  # fmt: skip
+    """Make the policy "demo": one approval, the checks that the story runs and nothing to wait for."""
+    return admin.ensure("odooops.approval.policy", {"name": POLICY}, required_checks=", ".join(CHECKS), **AT_ONCE)
 
 
 def create_project(admin: Console, code: str, name: str, modules: str, agent: int, policy: int, port: int) -> Project:

@@ -20,6 +20,8 @@ from .sample_repository import Commit, SampleRepository
 
 SCRIPTS = paths.ROOT / "scripts" / "ci"
 MAIN = "refs/heads/main"
+# Of preflight's checks, what runs without a developer's tools; the policy "demo" requires these.
+CHECKS = ("risk", "version")
 # What a workflow's step gets from its machine, and nothing of ours.
 INHERITED = ("PATH", "HOME", "LANG", "DOCKER_HOST", "TMPDIR")
 
@@ -74,11 +76,12 @@ class Workflow:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def push_main(self, commit: Commit) -> Built:
-        """Do what the workflow of a push to main does: build once, push by digest, register."""
+        """Do what the workflow of a push to main does: check, build once, push by digest, register."""
         output = self._folder / f"{commit.sha}.json"
         began = time.monotonic()
+        checks = self.check(commit)
         built = self.build(commit, output)
-        release = self.register(output, MAIN)
+        release = self.register(output, MAIN, checks)
         return Built(commit.sha, built["image"], release["id"], built["manifest"], time.monotonic() - began, output)
 
     def push_tag(self, built: Built, tag: str) -> int:
@@ -87,6 +90,12 @@ class Workflow:
         argv = ("--project", self.project, "--ref", ref, "--commit-sha", built.sha)
         return int(self.run("register_release.py", *argv)["id"])
 
+    def check(self, commit: Commit) -> Path:
+        """Run the checks that need no linter, no server and no OCA repository of their own; return their results."""
+        output = self._folder / f"{commit.sha}.checks.json"
+        self._run("preflight", *CHECKS, "--source", str(self.repository.path), "--json", str(output))
+        return output
+
     def build(self, commit: Commit, output: Path) -> dict[str, Any]:
         secrets = [f"--secret={name}={path}" for name, path in sorted(self._secrets.items())]
         return self.run(
@@ -94,8 +103,9 @@ class Workflow:
             "--output", str(output), *secrets,
         )  # fmt: skip
 
-    def register(self, output: Path, ref: str) -> dict[str, Any]:
-        return self.run("register_release.py", "--project", self.project, "--ref", ref, "--build", str(output))
+    def register(self, output: Path, ref: str, checks: Path | None = None) -> dict[str, Any]:
+        argv = ["--project", self.project, "--ref", ref, "--build", str(output)]
+        return self.run("register_release.py", *argv, *(["--checks", str(checks)] if checks else []))
 
     def request(self, environment: str, ref: str, sha: str) -> int:
         """Ask for a deployment; returns its id."""
@@ -104,11 +114,14 @@ class Workflow:
 
     def run(self, script: str, *arguments: str) -> dict[str, Any]:
         """Run one script and return the JSON it prints."""
+        return dict(json.loads(self._run(script, *arguments).strip().splitlines()[-1]))
+
+    def _run(self, script: str, *arguments: str) -> str:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         done = subprocess.run(
             [sys.executable, str(SCRIPTS / script), *arguments], env={**inherited, **self._environment},
             capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
         if done.returncode:
-            raise WorkflowError(script, done.returncode, done.stderr[-4000:].strip())
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+            raise WorkflowError(script, done.returncode, (done.stderr or done.stdout)[-4000:].strip())
+        return done.stdout

@@ -7,7 +7,7 @@ from scripts.setup.errors import SetupError
 from scripts.setup.stack import Stack
 
 from . import cast, wait
-from .ci import Workflow
+from .ci import CHECKS, Workflow
 from .console import Console
 from .json2 import Api
 from .sample_repository import PARTNER_FIRSTNAME, SampleRepository
@@ -33,7 +33,8 @@ def open_world(stack: Stack, timeline: Timeline, family: str = "demo") -> World:
     passwords = cast.passwords(stack.state / "secrets" / "demo_passwords.json")
     cast.invite_people(admin, project.id, passwords)
     key, ci_user = cast.give_ci_access(admin, project.id, f"CI of {code}")
-    timeline.tell("project", f"{code} with stage and prod, policy {cast.POLICY!r}: one approval, no soak, no rehearsal")
+    policy = f"policy {cast.POLICY!r}: one approval, checks {' and '.join(CHECKS)}, no soak"
+    timeline.tell("project", f"{code} with stage and prod, {policy}")
     return World(
         address=address(stack),
         timeline=timeline,

@@ -27,6 +27,11 @@ from .fake_droplet import FakeDroplet
 
 INJECTION = "v1.0.0; rm -rf /"
 LEASE_SECONDS = 10
+# What preflight reports of a commit with which nothing is wrong.
+PASSED: list[dict[str, Any]] = [
+    {"name": name, "status": "success", "summary": "nothing found", "details": {"tier": "low"}}
+    for name in ("lint", "tests", "allowlist", "risk", "version")
+]
 
 
 @dataclass
@@ -50,11 +55,12 @@ class Office:
         seed = f"{self.project.code} {self.commits}".encode()
         return hashlib.sha1(seed, usedforsecurity=False).hexdigest(), f"sha256:{hashlib.sha256(seed).hexdigest()}"
 
-    def register(self, sha: str, digest: str, ref: str = "refs/heads/main") -> Answer:
+    def register(
+        self, sha: str, digest: str, ref: str = "refs/heads/main", checks: list[dict[str, Any]] = PASSED
+    ) -> Answer:
         image = f"{self.registry}/{self.project.code}@{digest}"
-        return self.ci.call(
-            "odooops.release", "register", project=self.project.code, ref=ref, commit_sha=sha, image=image, manifest={}
-        )
+        what = {"project": self.project.code, "ref": ref, "commit_sha": sha, "image": image, "manifest": {}}
+        return self.ci.call("odooops.release", "register", **what, checks=checks)
 
     def request(self, environment: str, ref: str, sha: str | None = None) -> Answer:
         return self.ci.call("odooops.deployment", "request", environment=environment, ref=ref, commit_sha=sha)
@@ -65,18 +71,18 @@ class Office:
     def state(self, deployment: int) -> str:
         return str(self.admin.read("odooops.deployment", deployment, ["state"])["state"])
 
-    def staged(self, tag: str) -> tuple[str, str]:
+    def staged(self, tag: str, checks: list[dict[str, Any]] = PASSED) -> tuple[str, str]:
         """Return a commit that is tagged and live on stage."""
         sha, digest = self.commit()
-        assert self.register(sha, digest).status == 200
+        assert self.register(sha, digest, checks=checks).status == 200
         self.droplet.plan()
         self.droplet.deploy()
         assert self.register(sha, digest, f"refs/tags/{tag}").status == 200
         return sha, digest
 
-    def waiting_on_prod(self, tag: str) -> dict[str, Any]:
+    def waiting_on_prod(self, tag: str, checks: list[dict[str, Any]] = PASSED) -> dict[str, Any]:
         """Return a deployment that waits for approval on prod."""
-        sha, _digest = self.staged(tag)
+        sha, _digest = self.staged(tag, checks)
         asked = self.request(self.key("prod"), f"refs/tags/{tag}", sha)
         assert asked.status == 200, asked
         self.droplet.plan()
@@ -307,6 +313,12 @@ class TestApprovals:
         assert office.state(row["id"]) == "queued"
         office.droplet.deploy()
         office.admin.write("odooops.environment", prod, policy_id=cast.create_policy(office.admin))
+
+    def test_of_what_nobody_checked(self, office: Office, password: str) -> None:
+        row = office.waiting_on_prod("v3.2.0", checks=[{**one, "status": "skipped"} for one in PASSED])
+        assert "lacks checks" in self.refused(office, office.approver, password, row)
+        assert office.state(row["id"]) == "awaiting_approval"
+        office.cancel(row["id"])
 
     def test_of_an_outdated_plan(self, office: Office, waiting: dict[str, Any], password: str) -> None:
         office.developer.call("odooops.deployment", "action_plan_again", [waiting["id"]])

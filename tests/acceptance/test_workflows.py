@@ -121,6 +121,9 @@ def hub(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
     for family in (HUB, CONSOLE):
         earlier.remove(stack, family)
     world = opening.open_world(stack, Timeline(folder / "demo.json", 0), HUB)
+    every_check = {"required_checks": "lint, tests, allowlist, risk, version"}
+    policy = world.admin.ensure("odooops.approval.policy", {"name": HUB}, **cast.AT_ONCE, **every_check)
+    world.admin.write("odooops.environment", world.project.environments["prod"], policy_id=policy)
     with GitServer(folder / "server", TOKEN) as server:
         settings = settings_of(stack, world, make_console(stack, world))
         yield Hub(world, server, make_runner(server, folder, stack), settings)

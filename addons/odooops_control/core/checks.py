@@ -15,6 +15,8 @@ _ALIASES = {
 }  # fmt: skip
 _UNFINISHED = ("queued", "in_progress")
 _BAD = ("failure", "cancelled", "timed_out")
+# What preflight checks: production asks for all of it where its policy says nothing else.
+REQUIRED = ("lint", "tests", "allowlist", "risk", "version")
 RISKS = ("unknown", "low", "medium", "high", "critical")
 RISK_CHECK = "risk"
 RISK_LABEL = re.compile(r"risk\s*[:/-]\s*(low|medium|high|critical)", re.IGNORECASE)
@@ -45,9 +47,7 @@ def parse(name, status, summary="", details=None):
 
     :raises BadName: with a sentence that says what to give instead
     """
-    require(
-        NAME, name, f"{shown(name)!r} is no name of a check: give one such as lint or tests, of at most 80 characters."
-    )
+    _check_name(name)
     found = _ALIASES.get(status, status) if isinstance(status, str) else None
     if found not in STATUSES:
         raise BadName(f"{shown(status)!r} is no status of a check: give one of {', '.join(STATUSES)}.")
@@ -96,16 +96,41 @@ def risk_of_labels(labels):
     return max(found, key=RISKS.index, default="unknown")
 
 
-def refusal(tag, results):
+def parse_required(text):
+    """Return the names in a comma-separated list of checks, each once.
+
+    :raises BadName: when one of them is no name of a check
+    """
+    given = dict.fromkeys(name.strip() for name in (text or "").split(","))
+    return tuple(_check_name(name) for name in given if name)
+
+
+def _check_name(name):
+    return require(
+        NAME, name, f"{shown(name)!r} is no name of a check: give one such as lint or tests, of at most 80 characters."
+    )
+
+
+def refusal(tag, results, required=()):
     """Return why checks stand against production, or None.
 
     :param results: pairs of a check's name and its status
+    :param required: names of the checks that have to have passed
     """
-    for statuses, what, mend in (
-        (_BAD, "did not pass", "mend the commit and release a new one"),
-        (_UNFINISHED, "has not ended", "wait for it"),
-    ):
-        names = sorted(name for name, status in results if status in statuses)
-        if names:
-            return f"{', '.join(names)} of {tag} {what}: {mend}."
+    results = dict(results)
+    bad, unfinished = _with_status(results, _BAD), _with_status(results, _UNFINISHED)
+    if bad:
+        return f"{bad} of {tag} did not pass: mend the commit and release a new one."
+    if unfinished:
+        return f"{unfinished} of {tag} has not ended: wait for it."
+    missing = [f"{name} ({results.get(name, 'missing')})" for name in required if results.get(name) != "success"]
+    if missing:
+        return (
+            f"{tag} lacks checks that its approval policy requires: {', '.join(missing)}. Let preflight check its "
+            "commit and report what it finds (scripts/ci/report_checks.py), or correct the policy."
+        )
     return None
+
+
+def _with_status(results, statuses):
+    return ", ".join(sorted(name for name, status in results.items() if status in statuses))

@@ -1,5 +1,8 @@
 from odoo import api, fields, models
 
+from ..core import checks
+from .mixins import says_bad_names
+
 _HASHED = (
     "approvals_needed",
     "group_id",
@@ -7,6 +10,7 @@ _HASHED = (
     "soak_minutes",
     "staging_soak_minutes",
     "rehearsal",
+    "required_checks",
     "backup_max_age_hours",
 )
 _AUDITED = (*_HASHED, "name", "tier", "active")
@@ -59,6 +63,12 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
+    required_checks = fields.Char(
+        default=", ".join(checks.REQUIRED),
+        tracking=True,
+        help="Without a result of each of these, and a good one, nothing goes to production: names of checks as "
+        "preflight reports them, separated by commas. A skipped check is none.",
+    )
     # Nothing checks this one yet, so that no view promises it.
     rehearsal = fields.Boolean(tracking=True, help="Rehearse the migration on a copy of production before deciding.")
     backup_max_age_hours = fields.Integer(
@@ -82,6 +92,12 @@ class OdooopsApprovalPolicy(models.Model):
         "CHECK (soak_minutes >= 0 AND staging_soak_minutes >= 0 AND backup_max_age_hours >= 0 AND approval_hours >= 0)",
         "Times can't be negative.",
     )
+
+    @api.constrains("required_checks")
+    @says_bad_names
+    def _check_required_checks(self):
+        for policy in self:
+            policy._required_checks()
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -115,6 +131,10 @@ class OdooopsApprovalPolicy(models.Model):
     def _rules(self):
         """Return what an approval was given under."""
         return [self[name] for name in _HASHED]
+
+    def _required_checks(self):
+        """Return the names of the checks without which nothing goes to production; without a policy all of them."""
+        return checks.parse_required(self.required_checks) if self else checks.REQUIRED
 
     @api.model
     def _for_tier(self, tier):

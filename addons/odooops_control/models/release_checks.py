@@ -70,4 +70,5 @@ class OdooopsDeployment(models.Model):
         refusal = super()._promotion_refusal()
         if refusal or self.tier != "production":
             return refusal
-        return checks.refusal(self.tag, [(check.name, check.status) for check in self.release_id.check_ids])
+        results = [(check.name, check.status) for check in self.release_id.check_ids]
+        return checks.refusal(self.tag, results, self.policy_id._required_checks())

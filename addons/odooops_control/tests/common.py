@@ -11,6 +11,12 @@ DIGEST_A, DIGEST_B, DIGEST_C = (f"sha256:{digit * 64}" for digit in "123")
 DATABASE_UUID = "0c2d3c1e-8f3a-11f0-9d4e-0242ac120002"
 PLAN_HASH = "c" * 64
 PASSWORD = "odooops-test-password"
+_LOOKED_AT = ("lint", "tests", "allowlist", "version")
+# What preflight reports of a commit with which nothing is wrong.
+PASSED = [
+    *({"name": name, "status": "success", "summary": "1 addon: nothing found."} for name in _LOOKED_AT),
+    {"name": "risk", "status": "success", "summary": "Risk low.", "facts": {"tier": "low"}},
+]
 
 
 def fixtures_folder():
@@ -172,9 +178,9 @@ class OdooopsSetup:
         return deployment
 
     @classmethod
-    def _live_on_stage(cls, tag="v1.0.0", sha=SHA_A, digest=DIGEST_A):
-        """Register a release, bring it to stage, tag it."""
-        cls._register(sha=sha, digest=digest)
+    def _live_on_stage(cls, tag="v1.0.0", sha=SHA_A, digest=DIGEST_A, checks=PASSED):
+        """Register a release with its checks, bring it to stage, tag it."""
+        cls._register(sha=sha, digest=digest, checks=checks)
         release = cls.env["odooops.release"].search([("commit_sha", "=", sha)])
         deployment = release.deployment_ids.filtered(lambda one: one.tier == "staging")
         cls._plan(deployment)
@@ -184,9 +190,9 @@ class OdooopsSetup:
         return release
 
     @classmethod
-    def _awaiting(cls, tag="v1.0.0", sha=SHA_A, digest=DIGEST_A, plan_hash=PLAN_HASH):
+    def _awaiting(cls, tag="v1.0.0", sha=SHA_A, digest=DIGEST_A, plan_hash=PLAN_HASH, checks=PASSED):
         """Return a production deployment that waits for approval."""
-        cls._live_on_stage(tag, sha, digest)
+        cls._live_on_stage(tag, sha, digest, checks)
         return cls._plan(cls._request(ref=f"refs/tags/{tag}", sha=sha), plan_hash)
 
     @classmethod

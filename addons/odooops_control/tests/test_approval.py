@@ -9,7 +9,7 @@ from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from .common import DIGEST_B, PLAN_HASH, SHA_B, OdooopsCase
+from .common import DIGEST_B, PASSED, PLAN_HASH, SHA_B, OdooopsCase
 
 
 @tagged("post_install", "-at_install")
@@ -69,7 +69,7 @@ class TestApproval(OdooopsCase):
     def test_by_the_one_who_registered_it(self):
         self.deployment._reject(self.manager, PLAN_HASH)
         manifest = {"author_email": "someone@example.com"}
-        self._register(sha=SHA_B, digest=DIGEST_B, manifest=manifest, user=self.manager)
+        self._register(sha=SHA_B, digest=DIGEST_B, manifest=manifest, user=self.manager, checks=PASSED)
         mine = self._awaiting("v1.1.0", SHA_B, DIGEST_B)
         self._refused("another person has to approve", self.manager, deployment=mine)
         mine._approve(self.manager_2, PLAN_HASH)

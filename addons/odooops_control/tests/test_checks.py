@@ -93,6 +93,30 @@ class TestChecks(OdooopsCase):
         deployment._approve(self.manager, deployment.plan_hash)
         self.assertEqual(deployment.state, "queued")
 
+    def test_production_opens_for_no_release_without_its_checks(self):
+        deployment = self._awaiting(checks=[])
+        with self.assertRaisesRegex(UserError, r"lint \(missing\), tests \(missing\), allowlist"):
+            deployment._approve(self.manager, deployment.plan_hash)
+        for name in ("allowlist", "version", "lint"):
+            self._report(name)
+        self._report("risk", details={"tier": "low"})
+        for status in ("skipped", "neutral"):
+            self._report("tests", status)
+            with self.assertRaisesRegex(UserError, rf"requires: tests \({status}\)\. Let preflight"):
+                deployment._approve(self.manager, deployment.plan_hash)
+        self._report("tests")
+        deployment._approve(self.manager, deployment.plan_hash)
+        self.assertEqual(deployment.state, "queued")
+
+    def test_policy_says_which_checks(self):
+        self.prod.policy_id.required_checks = "lint, license scan,lint ,"
+        deployment = self._awaiting(checks=[])
+        self._report("license scan")
+        with self.assertRaisesRegex(UserError, r"requires: lint \(missing\)\. "):
+            deployment._approve(self.manager, deployment.plan_hash)
+        with self.assertRaisesRegex(UserError, "is no name of a check"):
+            self.prod.policy_id.required_checks = "lint; tests"
+
     def test_check_that_fails_after_the_approval(self):
         deployment = self._awaiting()
         deployment._approve(self.manager, deployment.plan_hash)

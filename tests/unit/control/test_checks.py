@@ -80,3 +80,22 @@ def test_what_hinders_production():
     said = checks.refusal("v1", [("tests", "failure"), ("lint", "timed_out"), ("risk", "in_progress")])
     assert said == "lint, tests of v1 did not pass: mend the commit and release a new one."
     assert checks.refusal("v1", [("risk", "queued")]) == "risk of v1 has not ended: wait for it."
+
+
+def test_what_is_required_has_to_have_passed():
+    passed = dict.fromkeys(checks.REQUIRED, "success")
+    assert checks.refusal("v1", passed.items(), checks.REQUIRED) is None
+    for status in ("skipped", "neutral"):
+        said = checks.refusal("v1", {**passed, "tests": status}.items(), checks.REQUIRED)
+        assert said.startswith(f"v1 lacks checks that its approval policy requires: tests ({status}). Let preflight")
+    assert "lint (missing), tests (missing), allowlist (missing), risk (missing), version (missing)" in checks.refusal(
+        "v1", [], checks.REQUIRED
+    )
+    assert "did not pass" in checks.refusal("v1", {"lint": "failure"}.items(), checks.REQUIRED)
+
+
+def test_required_checks_as_people_type_them():
+    assert checks.parse_required(" lint,tests , lint,") == ("lint", "tests")
+    assert checks.parse_required(False) == checks.parse_required("") == ()
+    with pytest.raises(BadName):
+        checks.parse_required("lint, tests; risk")
