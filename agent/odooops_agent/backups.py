@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from msgspec import UNSET
+
 from .errors import AgentError
 from .executor import Ending
 from .journal import Entry
@@ -108,7 +110,7 @@ class BackupJob(_BesideJob):
 
     def _succeeded(self, plan: Plan) -> Finish:
         result, described = self._context.result, self._context.result("described")
-        saved, files, taken = result("saved"), result("filestore"), result("dump")
+        saved, files, taken, retained = result("saved"), result("filestore"), result("dump"), result("retained")
         return self._finish(
             "succeeded",
             BackupResult(
@@ -126,7 +128,8 @@ class BackupJob(_BesideJob):
                 database_uuid=described["database_uuid"],
                 module_versions=described["module_versions"],
                 checksum=taken["sha256"],
-                forgotten=tuple(result("forgotten") or ()),
+                forgotten=tuple(retained["forgotten"]) if retained else (),
+                remaining=tuple(retained["remaining"]) if retained else UNSET,
                 check="ok",
             ),
         )

@@ -176,6 +176,14 @@ class FilesFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Retained:
+    """What a retention has done to one environment's backups, as snapshots' ids."""
+
+    forgotten: tuple[str, ...]
+    remaining: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """What a backup came to in its repository."""
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from .facts import Container, DatabaseFacts, DumpFacts, FilesFacts, Identity, ImageManifest, KeptSet, Saved, Session
+from .facts import Container, DatabaseFacts, DumpFacts, FilesFacts, Identity, ImageManifest, KeptSet, Retained, Saved, Session
 from .protocol import Loss, Repository, Retention
 
 OnLine = Callable[[str], None]
@@ -284,7 +284,7 @@ class Vault(Protocol):
     def ensure(self, repository: Repository, *, make: bool) -> str:
         """Have the repository and return its identity; made only where that is asked for and none was ever known."""
 
-    def ensure_recovery(self, repository: Repository) -> str | None:
+    def ensure_recovery(self, repository: Repository, on_line: OnLine, cancelled: Cancelled) -> str | None:
         """Have a second password that only the offline recovery key opens, and return it sealed."""
 
     def save(
@@ -303,8 +303,10 @@ class Vault(Protocol):
     def check(self, repository: Repository, on_line: OnLine, cancelled: Cancelled, *, all_data: bool = False) -> None:
         """Prove that the repository is whole: its structure, and a share of its data or all of it."""
 
-    def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
-        """Remove one environment's backups that are not kept; returns their ids."""
+    def forget(
+        self, repository: Repository, host: str, tag: str, retention: Retention, on_line: OnLine, cancelled: Cancelled
+    ) -> Retained:
+        """Remove one environment's backups that are not kept; returns their ids and the others'."""
 
     def size(self, repository: Repository, snapshot: str) -> int:
         """Tell how many bytes a backup's files come to once they are restored."""

@@ -491,6 +491,7 @@ class BackupResult(Struct, frozen=True, kw_only=True):
     module_versions: dict[str, str]
     checksum: str  # SHA-256 of the dump
     forgotten: tuple[str, ...]
+    remaining: tuple[str, ...] | UnsetType = UNSET  # all of the environment's that the repository has now
     check: Literal["ok"]
 
 

@@ -32,7 +32,7 @@ from nacl.public import PublicKey
 from .commands import restic as build
 from .commands.restic import Progress, Run, Trouble
 from .errors import AgentError, Cancelled, Permanent, Refused, Retryable
-from .facts import Saved
+from .facts import Retained, Saved
 from .ports import Cancelled as IsCancelled
 from .ports import OnLine
 from .protocol import BadMessage, Repository, RepositoryAccess, Retention, decode
@@ -86,7 +86,7 @@ class ResticVault:
         self._redactor = redactor
         self._program = program
         self._runs = _Runs(state_dir / RUNS_FILE)
-        # One command at a time on a repository: pruning locks it against everybody.
+        # Of the commands that lock a repository one at a time: pruning locks it against everybody.
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     # -- the port
@@ -115,7 +115,7 @@ class ResticVault:
             )
         return found
 
-    def ensure_recovery(self, repository: Repository) -> str | None:
+    def ensure_recovery(self, repository: Repository, on_line: OnLine, cancelled: IsCancelled) -> str | None:
         """Have a second password that only the offline recovery key opens; returns it, sealed."""
         if repository.recovery_public_key is None:
             return None
@@ -124,12 +124,13 @@ class ResticVault:
         opened = self._open(repository)
         known = build.recovery_keys(self._told(opened, build.list_keys(), repository.url))
         mine = [each.sealed for each in known if each.mark == mark]
-        sealed = mine[0] if mine else self._add_recovery(opened, repository.url, key, mark)
+        waiting: dict[str, Any] = {"on_line": on_line, "cancelled": cancelled}
+        sealed = mine[0] if mine else self._add_recovery(opened, repository.url, key, mark, **waiting)
         # Of a recovery key that was replaced, perhaps because somebody has seen it. Asked for each time: removing needs
         # the repository for itself, so it may have failed after the new one was added.
         for each in known:
             if each.mark != mark:
-                self._told(opened, build.remove_key(each.id), repository.url)
+                self._told(opened, build.remove_key(each.id), repository.url, **waiting)
         return sealed
 
     def save(
@@ -164,19 +165,30 @@ class ResticVault:
                 error = _Troubled("damaged", error.lines)
             raise _explained(error, repository.url) from error
 
-    def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
-        """Remove one environment's backups that the policy no longer keeps; returns their ids.
+    def forget(
+        self,
+        repository: Repository,
+        host: str,
+        tag: str,
+        retention: Retention,
+        on_line: OnLine,
+        cancelled: IsCancelled,
+    ) -> Retained:
+        """Remove one environment's backups that the policy no longer keeps; returns their ids and the others'.
 
         Once forgotten they are gone, so nothing that fails later keeps their ids from being told.
         """
-        opened = self._open(repository)
-        gone = build.forgotten(self._told(opened, build.forget(host, retention), repository.url))
-        if gone:
+        opened, command = self._open(repository), build.forget(host, tag, retention)
+        told = self._told(opened, command, repository.url, on_line=_prose(on_line), cancelled=cancelled)
+        done = build.retained(told)
+        if done.forgotten:
             try:
-                self._told(opened, build.prune(), repository.url, on_line=on_line)
+                self._told(opened, build.prune(), repository.url, on_line=on_line, cancelled=cancelled)
             except AgentError as error:
-                on_line(f"{error.message} The room of {len(gone)} old backups is freed with the next that goes.")
-        return gone
+                on_line(
+                    f"{error.message} The room of {len(done.forgotten)} old backups is freed with the next that goes."
+                )
+        return done
 
     def size(self, repository: Repository, snapshot: str) -> int:
         """Tell how many bytes a backup's files come to once they are restored."""
@@ -185,9 +197,18 @@ class ResticVault:
     def restore(
         self, repository: Repository, snapshot: str, target: Path, on_line: OnLine, cancelled: IsCancelled
     ) -> None:
-        """Write a backup's files below a folder."""
-        command = build.restore(snapshot, str(target))
-        self._told(self._open(repository), command, repository.url, on_line=on_line, cancelled=cancelled)
+        """Write a backup's files below a folder.
+
+        Nobody waits for this reader: what is missing may have been packed anew meanwhile, so it looks once more.
+        """
+        command, opened = build.restore(snapshot, str(target)), self._open(repository)
+        try:
+            self._unlocked(opened, command, on_line=on_line, cancelled=cancelled)
+        except _Troubled as error:
+            if error.trouble != "damaged":
+                raise _explained(error, repository.url) from error
+            on_line("Some data were not where they should be, as when old backups are being removed: reading again.")
+            self._told(opened, command, repository.url, on_line=on_line, cancelled=cancelled)
 
     def version(self) -> str:
         """Return restic's version."""
@@ -225,13 +246,13 @@ class ResticVault:
             )
         self._told(opened, build.init(), url)
 
-    def _add_recovery(self, opened: _Opened, url: str, key: PublicKey, mark: str) -> str:
+    def _add_recovery(self, opened: _Opened, url: str, key: PublicKey, mark: str, **waiting: Any) -> str:
         password = Secret(token_urlsafe(32))
         self._redactor.learn(password)
         sealed = seal(password, key)
         with _in_memory(password) as path:
             command = build.add_key(path, f"{build.RECOVERY_PREFIX}{mark}:{sealed}")
-            self._told(opened, command, url, files=(path,))
+            self._told(opened, command, url, files=(path,), **waiting)
         return sealed
 
     # -- running
@@ -264,6 +285,23 @@ class ResticVault:
             if error.trouble != "locked" or not self._removed_own_lock(opened):
                 raise
         return self._run(opened, command, **options)
+
+    @contextmanager
+    def _turn(self, url: str, command: Sequence[str], on_line: OnLine, cancelled: IsCancelled) -> Iterator[None]:
+        """Wait until no other command of this agent has the repository locked. Raises Cancelled."""
+        if not build.takes_turns(command):
+            yield
+            return
+        lock = self._locks[url]
+        if not lock.acquire(blocking=False):
+            on_line(f"Another backup of this droplet works on {url}: restic {command[0]} waits until it is done.")
+            while not lock.acquire(timeout=ASK_SECONDS):
+                if cancelled():
+                    raise Cancelled("The operation was called off while it waited for the repository.")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _removed_own_lock(self, opened: _Opened) -> bool:
         """Remove locks if all of them are this agent's and no living process is behind any."""
@@ -300,7 +338,7 @@ class ResticVault:
         seconds: float = COMMAND_SECONDS,
     ) -> str:
         self._hosts()
-        with self._locks[opened.url], _in_memory(opened.password) as password:
+        with self._turn(opened.url, command, on_line, cancelled), _in_memory(opened.password) as password:
             cache, scratch = str(self._state / "restic"), self._state / "restic-scratch"
             scratch.mkdir(mode=0o700, exist_ok=True)
             argv = ["setpriv", "--pdeathsig", "INT", self._program, "--cache-dir", cache, *command]
@@ -461,6 +499,11 @@ class _Reading:
 
     def lines(self) -> list[str]:
         return [line for line in self.text().splitlines() if build.read_line(line) is None and line.strip()]
+
+
+def _prose(on_line: OnLine) -> OnLine:
+    """Return what passes on all but restic's lists, which are for programs."""
+    return lambda line: None if line.startswith("[") else on_line(line)
 
 
 class _Teller:

@@ -27,6 +27,8 @@ from odooops_agent.vault import ResticVault
 
 PASSWORD = "a password that no log may show"
 HOST = "demo/prod"
+TAG = "environment=e1"
+QUIET: Any = (lambda line: None, lambda: False)
 
 
 class Backups:
@@ -54,14 +56,14 @@ class Backups:
         sealed = seal(Secret(access), self.key._key.public_key)
         return Repository(id=1, url=url or f"{self.root}/demo", sealed=sealed, **changes)
 
-    def save(self, at: datetime | None = None, **changes: Any) -> str:
+    def save(self, at: datetime | None = None, tag: str = TAG, **changes: Any) -> str:
         moment = at or datetime.now(UTC)
         return self.vault.save(
             self.repository(**changes),
             self.source,
             ("database.dump", "filestore", "manifest.json"),
             HOST,
-            ("operation=1",),
+            (tag, "operation=1"),
             moment,
             self.lines.append,
             lambda: False,
@@ -77,7 +79,7 @@ class Backups:
 
     def forget(self, **retention: int) -> tuple[str, ...]:
         kept = Retention(**{"daily": 0, "weekly": 0, "monthly": 0, **retention})
-        return self.vault.forget(self.repository(), HOST, kept, self.lines.append)
+        return self.vault.forget(self.repository(), HOST, TAG, kept, self.lines.append, lambda: False).forgotten
 
     def pack(self) -> Path:
         """Return the largest file of the repository's data."""
@@ -310,6 +312,14 @@ def test_retention_keeps_all_of_the_last_two_days(kept: Backups) -> None:
     assert old[0] in gone
 
 
+def test_retention_leaves_the_backups_of_a_former_environment_of_the_name(kept: Backups) -> None:
+    former = kept.save(at=datetime.now(UTC) - timedelta(days=9), tag="environment=former")
+    own = [kept.save(at=datetime.now(UTC) - timedelta(days=days)) for days in (9, 8)]
+    assert kept.forget(daily=1) == tuple(own)
+    left = [one["id"] for one in json.loads(kept.restic("snapshots", "--json"))]
+    assert former in left
+
+
 def test_retention_never_removes_the_last_backup(kept: Backups) -> None:
     assert kept.forget(daily=1) == ()
     assert code_of(kept.forget, Refused) == "bad_retention"
@@ -318,8 +328,8 @@ def test_retention_never_removes_the_last_backup(kept: Backups) -> None:
 def test_the_recovery_key_opens_the_repository_when_the_agent_is_gone(kept: Backups, tmp_path: Path) -> None:
     offline = PrivateKey.generate()
     public = b64encode(bytes(offline.public_key)).decode()
-    sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public))
-    assert sealed == kept.vault.ensure_recovery(kept.repository(recovery_public_key=public)), "made once"
+    sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public), *QUIET)
+    assert sealed == kept.vault.ensure_recovery(kept.repository(recovery_public_key=public), *QUIET), "made once"
     command = [sys.executable, "-m", "odooops_agent.cli", "recovery-password", f"{kept.root}/demo/keys"]
     private = b64encode(bytes(offline)).decode()
     alone = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(odooops_agent.__file__).parents[1])}
@@ -331,14 +341,14 @@ def test_the_recovery_key_opens_the_repository_when_the_agent_is_gone(kept: Back
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
     newer = b64encode(bytes(PrivateKey.generate().public_key)).decode()
-    kept.vault.ensure_recovery(kept.repository(recovery_public_key=newer))
+    kept.vault.ensure_recovery(kept.repository(recovery_public_key=newer), *QUIET)
     outdated = subprocess.run(command, input=private, capture_output=True, text=True, check=False)
     assert outdated.returncode == 1, "a key that was replaced opens nothing any more"
     assert (
         code_of(lambda: kept.vault.ensure(kept.repository(password), make=True), Permanent)
         == "repository_wrong_password"
     )
-    sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public))
+    sealed = kept.vault.ensure_recovery(kept.repository(recovery_public_key=public), *QUIET)
     password = SealedBox(offline).decrypt(b64decode(sealed or "")).decode()
     snapshot = kept.save()
     # Another droplet, another sealing key: only the repository's files and the offline key are left.

@@ -5,6 +5,10 @@ from ..core import protocol, redact, transitions
 from .backup_repository import TROUBLES
 
 
+# A test that ended with one of these says nothing about the backup.
+UNTOLD = frozenset({"interrupted", "unavailable", "lease_expired", "repository_locked", "repository_unreachable"})
+
+
 class OdooopsBackup(models.Model):
     _name = "odooops.backup"
     _description = "Backup"
@@ -223,11 +227,29 @@ class OdooopsBackup(models.Model):
         if result.get("recovery_sealed"):
             known["recovery_sealed"] = str(result["recovery_sealed"])[:500]
         self.repository_id._note("ok", **known)
-        gone = [str(one) for one in result.get("forgotten") or ()]
-        self.search([("repository_id", "=", self.repository_id.id), ("snapshot", "in", gone)])._update_state(
-            "forgotten"
-        )
+        self._gone(result)._update_state("forgotten")
         return bool(moved)
+
+    def _gone(self, result):
+        """Return the backups that the repository no longer has.
+
+        What remains is told with each backup: the word about one that went may have been lost with its messenger.
+        """
+        gone = [str(one) for one in result.get("forgotten") or ()]
+        let_go = self.search([("repository_id", "=", self.repository_id.id), ("snapshot", "in", gone)])
+        remaining = result.get("remaining")
+        if not isinstance(remaining, list) or self.snapshot not in remaining:
+            return let_go
+        # A list that comes late knows nothing of what was taken since.
+        return let_go | self.search(
+            [
+                ("environment_id", "=", self.environment_id.id),
+                ("repository_id", "=", self.repository_id.id),
+                ("state", "=", "kept"),
+                ("taken_at", "<", self.taken_at),
+                ("snapshot", "not in", remaining),
+            ]
+        )
 
     def _on_test_ended(self, operation, result, failure):
         checks = [check for check in result.get("checks") or () if isinstance(check, dict)]
@@ -240,7 +262,7 @@ class OdooopsBackup(models.Model):
             self.write({**values, "test_state": "proven", "test_message": False})
             return
         message = redact.masked(failure.message, 1000) if failure else self.env._("The agent proved nothing.")
-        untold = operation.state == "cancelled" or (failure and failure.code == "interrupted")
+        untold = operation.state == "cancelled" or (failure and failure.code in UNTOLD)
         self.write({**values, "test_state": "untested" if untold else "failed", "test_message": message})
         if not untold:
             self.environment_id._tell_of_backup(self.env._("%(name)s: %(why)s", name=self.display_name, why=message))

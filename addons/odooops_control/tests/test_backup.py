@@ -192,6 +192,23 @@ class TestBackup(OdooopsCase):
             with self.subTest(**values):
                 self.assertEqual(made.state, "failed")
 
+    def test_what_the_repository_has_no_more_is_let_go_though_nobody_told_of_it(self):
+        self._ready()
+        lost, kept = self._back_up(), self._back_up(snapshot="0a1b" * 16)
+        earlier = fields.Datetime.now() - timedelta(hours=1)
+        (lost | kept).write({"taken_at": earlier})
+        last = self._back_up(snapshot="2c3d" * 16, remaining=["0a1b" * 16, "2c3d" * 16])
+        self.assertEqual((lost | kept | last).mapped("state"), ["forgotten", "kept", "kept"])
+
+    def test_a_list_of_what_remains_that_can_not_be_right_lets_nothing_go(self):
+        self._ready()
+        first = self._back_up()
+        first.taken_at -= timedelta(hours=1)
+        for number, remaining in enumerate(([], ["0a1b" * 16], "all", None)):
+            self._back_up(snapshot=f"{number}c3d" * 16, remaining=remaining)
+            with self.subTest(remaining=remaining):
+                self.assertEqual(first.state, "kept")
+
     def test_what_retention_let_go_is_told(self):
         self._ready()
         first = self._back_up()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ..errors import Refused
-from ..facts import Saved
+from ..facts import Retained, Saved
 from ..protocol import Retention
 
 SNAPSHOT = re.compile(r"[0-9a-f]{64}")
@@ -158,10 +158,12 @@ def snapshots(host: str) -> tuple[str, ...]:
     return ("snapshots", "--json", "--no-lock", "--host", host)
 
 
-def forget(host: str, retention: Retention) -> tuple[str, ...]:
+def forget(host: str, tag: str, retention: Retention) -> tuple[str, ...]:
     """Keep what the policy says of one environment's backups, and all of the last two days and the newest in any case.
 
     Or the backup before a deployment would go with the next one of the same day.
+
+    :param tag: the environment's own: one that was made anew under its name has another, and leaves the former's alone.
     """
     if min(retention.daily, retention.weekly, retention.monthly) < 0 or not any(
         (retention.daily, retention.weekly, retention.monthly)
@@ -174,6 +176,8 @@ def forget(host: str, retention: Retention) -> tuple[str, ...]:
         "--json",
         "--host",
         host,
+        "--tag",
+        tag,
         "--group-by",
         "host",
         "--keep-last",
@@ -231,6 +235,14 @@ def list_keys() -> tuple[str, ...]:
     return ("key", "list", "--json", "--no-lock")
 
 
+def takes_turns(command: Sequence[str]) -> bool:
+    """Tell whether a command locks the repository, so that of one agent's only one at a time may run.
+
+    The others read: a restore stands behind nobody's night work.
+    """
+    return "--no-lock" not in command
+
+
 # -- answers
 
 
@@ -274,9 +286,13 @@ def full_id(text: str, short: str) -> str:
     return require_snapshot(found[0] if len(found) == 1 else None)
 
 
-def forgotten(text: str) -> tuple[str, ...]:
-    """Return the ids of the snapshots that `forget --json` has removed."""
-    return tuple(str(one["id"]) for group in json.loads(text) or () for one in group.get("remove") or ())
+def retained(text: str) -> Retained:
+    """Return which snapshots `forget --json` has removed, and which it has kept."""
+    groups = json.loads(text) or ()
+    removed, kept = (
+        tuple(str(one["id"]) for group in groups for one in group.get(name) or ()) for name in ("remove", "keep")
+    )
+    return Retained(removed, kept)
 
 
 def total_size(text: str) -> int:

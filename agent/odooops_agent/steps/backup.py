@@ -8,7 +8,7 @@ from typing import Any
 
 from ..commands import dump
 from ..commands.containers import spec_from
-from ..errors import AgentError, Permanent
+from ..errors import Permanent
 from ..facts import DatabaseFacts
 from ..plans.backup import order
 from ..plans.checks import size
@@ -34,7 +34,8 @@ def open_repository(ctx: Context, args: Arguments) -> str | None:
     repository = _repository(ctx)
     identity = ctx.ports.vault.ensure(repository, make=args["make"])
     ctx.keep("repository_identity", identity)
-    ctx.keep("recovery_sealed", ctx.ports.vault.ensure_recovery(repository) if args["make"] else None)
+    recovery = ctx.ports.vault.ensure_recovery(repository, ctx.line, ctx.cancelled) if args["make"] else None
+    ctx.keep("recovery_sealed", recovery)
     return f"repository {identity[:8]}"
 
 
@@ -105,7 +106,7 @@ def store_backup(ctx: Context, args: Arguments) -> str | None:
         folder,
         ("database.dump", "filestore", "manifest.json"),
         host=ctx.key,
-        tags=(f"environment={ctx.operation.environment.uuid}", f"operation={ctx.operation.id}"),
+        tags=(_own_tag(ctx), f"operation={ctx.operation.id}"),
         at=datetime.fromisoformat(str(ctx.result("taken_at"))),
         on_line=ctx.line,
         cancelled=ctx.cancelled,
@@ -122,9 +123,14 @@ def check_repository(ctx: Context, args: Arguments) -> str | None:
 
 def apply_retention(ctx: Context, args: Arguments) -> str | None:
     """Let go what the policy keeps no longer; only ever after a backup that is whole."""
-    gone = ctx.ports.vault.forget(_repository(ctx), ctx.key, order(ctx.operation).retention, ctx.line)
-    ctx.keep("forgotten", list(gone))
-    return f"{len(gone)} old backups gone" if gone else None
+    retention = order(ctx.operation).retention
+    done = ctx.ports.vault.forget(_repository(ctx), ctx.key, _own_tag(ctx), retention, ctx.line, ctx.cancelled)
+    ctx.keep("retained", {"forgotten": list(done.forgotten), "remaining": list(done.remaining)})
+    return f"{len(done.forgotten)} old backups gone" if done.forgotten else None
+
+
+def _own_tag(ctx: Context) -> str:
+    return f"environment={ctx.operation.environment.uuid}"
 
 
 # -- the proof
@@ -257,9 +263,8 @@ def load_dump(ctx: Context, args: Arguments) -> str | None:
 
 def prove_backup(ctx: Context, args: Arguments) -> str | None:
     """Boot Odoo on what was restored, ask for pages, compare modules, identity and files."""
-    manifest, checks = ctx.result("manifest"), list[dict[str, Any]]()
-
-    fatal = list[str]()
+    manifest, fatal = ctx.result("manifest"), list[str]()
+    checks: list[dict[str, Any]] = []
 
     def judge(name: str, problem: str | None, detail: str = "", *, vital: bool = True) -> None:
         checks.append({"name": name, "ok": problem is None, "detail": problem or detail})
@@ -271,7 +276,7 @@ def prove_backup(ctx: Context, args: Arguments) -> str | None:
     judge("identity", None if facts.uuid == manifest["database_uuid"] else f"the database says it is {facts.uuid}")
     versions = manifest["module_versions"]
     judge("modules", _modules_problem(facts, versions), f"{len(versions)} installed")
-    judge("attachments", _attachments_problem(ctx, args), f"{manifest['filestore']['files']} files")
+    judge("attachments", _first_said(ctx, args), f"{manifest['filestore']['files']} files")
     # The repository's own checksums hold, or restic would not have restored it: so it was cut short where it came from.
     judge("file contents", _contents_problem(ctx), "each file is what its name says", vital=False)
     judge("Odoo boots", _boot_problem(ctx, args), "/web/health and /web/login answer")
@@ -290,6 +295,13 @@ def _modules_problem(facts: DatabaseFacts, expected: dict[str, str]) -> str | No
     found = _versions(facts)
     differing = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     return f"{', '.join(differing[:5])} differ from what was backed up" if differing else None
+
+
+def _first_said(ctx: Context, args: Arguments) -> str | None:
+    """Return what is wrong with the files, as seen before they were put where the Odoo of an earlier try looked."""
+    if ctx.result("attachments") is None:
+        ctx.keep("attachments", _attachments_problem(ctx, args) or "")
+    return ctx.result("attachments") or None
 
 
 def _attachments_problem(ctx: Context, args: Arguments) -> str | None:
@@ -335,7 +347,7 @@ def _boot_problem(ctx: Context, args: Arguments) -> str | None:
         ctx.ports.runtime.start(spec.name)
         try:
             return _wait_for_pages(ctx, spec.name, args)
-        except AgentError as error:
+        except Permanent as error:  # Docker that is away says nothing about the backup
             return f"it does not ({error.message})"
         finally:
             ctx.ports.runtime.stop(spec.name, 5)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent
-from ..facts import DumpFacts, FilesFacts, InstalledModule, Saved
+from ..facts import DumpFacts, FilesFacts, InstalledModule, Retained, Saved
 from ..ports import Cancelled, ContainerSpec, OnLine
 from ..protocol import Repository, Retention
 from .world import FakeContainer, FakeRepository, World
@@ -70,7 +70,7 @@ class FakeVault:
             known = self._world.repositories[repository.url] = FakeRepository("1d" * 32)
         return self._get(repository).identity
 
-    def ensure_recovery(self, repository: Repository) -> str | None:
+    def ensure_recovery(self, repository: Repository, on_line: OnLine, cancelled: Cancelled) -> str | None:
         self._world.call("vault.ensure_recovery")
         if repository.recovery_public_key:
             self._get(repository).recovery = "sealed"
@@ -92,20 +92,23 @@ class FakeVault:
         room = self._world.workspaces[host, folder.name]
         self._world.call("vault.save halfway")
         snapshot = f"{len(kept.snapshots) + 1:064x}"
-        kept.snapshots[snapshot] = {"host": host, **{path: copy.deepcopy(room[path]) for path in paths}}
+        kept.snapshots[snapshot] = {"host": host, "tags": tuple(tags), **{path: copy.deepcopy(room[path]) for path in paths}}
         return Saved(snapshot, 1, 1 << 20)
 
     def check(self, repository: Repository, on_line: OnLine, cancelled: Cancelled, *, all_data: bool = False) -> None:
         self._world.call("vault.check")
         self._get(repository)
 
-    def forget(self, repository: Repository, host: str, retention: Retention, on_line: OnLine) -> tuple[str, ...]:
+    def forget(
+        self, repository: Repository, host: str, tag: str, retention: Retention, on_line: OnLine, cancelled: Cancelled
+    ) -> Retained:
         self._world.call("vault.forget")
         kept = self._get(repository).snapshots
-        gone = [one for one, files in kept.items() if files["host"] == host][: -retention.daily]
+        own = [one for one, files in kept.items() if files["host"] == host and tag in files["tags"]]
+        gone = own[: -retention.daily]
         for one in gone:
             del kept[one]
-        return tuple(gone)
+        return Retained(tuple(gone), tuple(own[-retention.daily :]))
 
     def size(self, repository: Repository, snapshot: str) -> int:
         self._world.call("vault.size")
@@ -122,7 +125,9 @@ class FakeVault:
             raise Permanent(f"There is no snapshot {snapshot}.", code="backup_failed")
         key = next(key for key in self._world.workspaces if key[1] == target.name)
         self._world.call("vault.restore halfway")
-        self._world.workspaces[key] |= {name: copy.deepcopy(kept[snapshot][name]) for name in kept[snapshot]}
+        self._world.workspaces[key] |= {
+            name: copy.deepcopy(value) for name, value in kept[snapshot].items() if name not in ("host", "tags")
+        }
 
     def version(self) -> str:
         return "0.14.0"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from nacl.public import PrivateKey
 from odooops_agent.commands import restic as build
 from odooops_agent.commands.restic import Lock, Run
-from odooops_agent.errors import Permanent, Retryable
+from odooops_agent.errors import Cancelled, Permanent, Retryable
+from odooops_agent.facts import Retained
 from odooops_agent.protocol import Repository, Retention
 from odooops_agent.sealing import SealingKey, seal
 from odooops_agent.secrets import Redactor, Secret
@@ -18,6 +20,8 @@ from odooops_agent.vault import ResticVault, _Troubled
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 RETENTION = Retention(daily=7, weekly=4, monthly=6)
+TAG = "environment=e"
+QUIET = (lambda line: None, lambda: False)
 
 
 class Answers(ResticVault):
@@ -42,7 +46,8 @@ class Answers(ResticVault):
                 return json.dumps([{"id": one} for one in self.snapshots])
             case ("forget", *_):
                 gone, self.snapshots = self.snapshots[:-1], self.snapshots[-1:]
-                return json.dumps([{"keep": [], "remove": [{"id": one} for one in gone] or None}])
+                kept = [{"id": one} for one in self.snapshots]
+                return json.dumps([{"keep": kept, "remove": [{"id": one} for one in gone] or None}])
             case ("cat", "lock", *_):
                 return json.dumps({"hostname": "another", "pid": 1, "time": NOW.isoformat()})
             case ("list", "locks", *_):
@@ -75,22 +80,57 @@ def a_recovery_key():
 
 def test_a_replaced_recovery_key_opens_nothing_though_its_removal_failed_at_first(vault, repository):
     first, second = a_recovery_key(), a_recovery_key()
-    vault.ensure_recovery(repository(first))
+    vault.ensure_recovery(repository(first), *QUIET)
     vault.busy = "key remove"
     with pytest.raises(Retryable):
-        vault.ensure_recovery(repository(second))
+        vault.ensure_recovery(repository(second), *QUIET)
     assert len(vault.keys) == 2
-    sealed = vault.ensure_recovery(repository(second))
+    sealed = vault.ensure_recovery(repository(second), *QUIET)
     assert [one["hostName"].endswith(sealed) for one in vault.keys] == [True]
-    assert vault.ensure_recovery(repository(second)) == sealed
+    assert vault.ensure_recovery(repository(second), *QUIET) == sealed
 
 
 def test_what_was_forgotten_is_told_though_its_room_is_not_freed(vault, repository):
     said = []
     vault.busy = "prune"
-    assert vault.forget(repository(), "demo/prod", RETENTION, said.append) == ("a" * 64,)
+    act = partial(vault.forget, repository(), "demo/prod", TAG, RETENTION, said.append, lambda: False)
+    assert act() == Retained(("a" * 64,), ("b" * 64,))
     assert "locked" in said[0]
-    assert vault.forget(repository(), "demo/prod", RETENTION, said.append) == ()
+    assert act() == Retained((), ("b" * 64,)), "what remains is told each time"
+
+
+@pytest.fixture
+def scripted(tmp_path, sealing):
+    """A vault whose restic is a script."""
+
+    def made(script):
+        program = tmp_path / "restic"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return ResticVault(tmp_path, tmp_path, sealing.open, Redactor(), str(program))
+
+    return made
+
+
+def test_a_reader_waits_for_no_backup_and_who_waits_can_be_called_off(scripted, repository, tmp_path):
+    vault, said = scripted("""echo '{"total_size": 3}'"""), []
+    with vault._locks[f"{tmp_path}/demo"]:
+        assert vault.size(repository(), "a" * 64) == 3
+        with pytest.raises(Cancelled):
+            vault.check(repository(), said.append, lambda: bool(said))
+    assert "waits" in said[0]
+    vault.check(repository(), said.append, lambda: False)
+
+
+def test_a_reader_looks_once_more_before_it_speaks_of_damage(scripted, repository, tmp_path):
+    """Another droplet may have packed anew what it was reading."""
+    missing = "echo 'Fatal: pack 0123456789 does not exist' >&2; exit 1"
+    vault, said = scripted(f"[ -e {tmp_path}/again ] && exit 0; touch {tmp_path}/again; {missing}"), []
+    vault.restore(repository(), "a" * 64, tmp_path, said.append, lambda: False)
+    assert "reading again" in said[-1]
+    with pytest.raises(Permanent) as told:
+        scripted(missing).restore(repository(), "a" * 64, tmp_path, said.append, lambda: False)
+    assert told.value.code == "repository_damaged"
 
 
 @pytest.mark.parametrize("kill", ["kill -9 $$", "exit 130"])

@@ -99,6 +99,25 @@ def test_a_backup_is_proven_by_an_odoo_that_boots_on_it(deployed):
     check_nothing_left(deployed)
 
 
+def test_a_backup_tells_what_the_repository_has_of_the_environment(deployed):
+    first, second = (back_up(deployed).result for _ in range(2))
+    assert second["remaining"] == [first["snapshot"], second["snapshot"]]
+    assert run(deployed, "backup", backup={**order(), "retention": {"daily": 1}}).result["forgotten"] == [
+        first["snapshot"],
+        second["snapshot"],
+    ]
+
+
+def test_docker_that_is_away_says_nothing_about_a_backup(deployed):
+    snapshot = back_up(deployed).result["snapshot"]
+    away = Retryable("Docker does not answer.")
+    deployed.world.before_call = Outage(away, lambda call: call.startswith("runtime.execute"), 1)
+    assert prove(deployed, snapshot).outcome == "succeeded"
+    deployed.world.before_call = Outage(away, lambda call: call.startswith("runtime.execute"))
+    finish = prove(deployed, snapshot, 2)
+    assert (finish.outcome, finish.error.code) == ("failed", "unavailable")
+
+
 def test_a_backup_whose_files_are_gone_is_not_proven(deployed):
     snapshot = back_up(deployed).result["snapshot"]
     deployed.world.repositories[URL].snapshots[snapshot]["filestore"] = "another"
