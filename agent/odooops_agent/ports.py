@@ -15,7 +15,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from .facts import Container, DatabaseFacts, DumpFacts, FilesFacts, Identity, ImageManifest, KeptSet, Retained, Saved, Session
+from .facts import (
+    Container,
+    DatabaseFacts,
+    DumpFacts,
+    FilesFacts,
+    Identity,
+    ImageManifest,
+    KeptSet,
+    Retained,
+    Saved,
+    Session,
+)
 from .protocol import Loss, Repository, Retention
 
 OnLine = Callable[[str], None]

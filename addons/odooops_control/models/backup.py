@@ -4,7 +4,6 @@ from odoo.exceptions import UserError
 from ..core import protocol, redact, transitions
 from .backup_repository import TROUBLES
 
-
 # A test that ended with one of these says nothing about the backup.
 UNTOLD = frozenset({"interrupted", "unavailable", "lease_expired", "repository_locked", "repository_unreachable"})
 

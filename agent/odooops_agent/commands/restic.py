@@ -43,7 +43,7 @@ _TROUBLES: tuple[tuple[Trouble, str], ...] = (
     (
         "unreachable",
         r"connection refused|no such host|network is unreachable|dial tcp|i/o timeout|timed out|Access ?Denied"
-        r"|InvalidAccessKeyId|SignatureDoesNotMatch|NoSuchBucket|x509:",
+        r"|Access ?Key ?Id|SignatureDoesNotMatch|request signature|NoSuchBucket|x509:",
     ),
     ("locked", r"already locked|unable to create lock in backend: repository is"),
     (

@@ -92,7 +92,11 @@ class FakeVault:
         room = self._world.workspaces[host, folder.name]
         self._world.call("vault.save halfway")
         snapshot = f"{len(kept.snapshots) + 1:064x}"
-        kept.snapshots[snapshot] = {"host": host, "tags": tuple(tags), **{path: copy.deepcopy(room[path]) for path in paths}}
+        kept.snapshots[snapshot] = {
+            "host": host,
+            "tags": tuple(tags),
+            **{path: copy.deepcopy(room[path]) for path in paths},
+        }
         return Saved(snapshot, 1, 1 << 20)
 
     def check(self, repository: Repository, on_line: OnLine, cancelled: Cancelled, *, all_data: bool = False) -> None:
