@@ -1,4 +1,4 @@
-"""`odooops-agent`: run, plan FILE, doctor, status, firewall, admin-password ENVIRONMENT, recovery-password FOLDER."""
+"""`odooops-agent`: run, plan FILE, doctor, status, audit, firewall, and two that print passwords."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(command=_doctor)
     status = commands.add_parser("status", help="tell what the journal knows")
     status.set_defaults(command=_status)
+    audit = commands.add_parser("audit", help="print the heads of the console's audit log that are held")
+    audit.add_argument("--accept", action="store_true", help="forget them: the console was restored from a backup")
+    audit.set_defaults(command=_audit)
     firewall = commands.add_parser("firewall", help="keep environments from the droplet and its private neighbours")
     once = firewall.add_mutually_exclusive_group()
     once.add_argument("--check", action="store_true", help="only tell whether the rules are there")
@@ -121,6 +124,25 @@ def _status(options: argparse.Namespace) -> int:
     report = journal.next_report()
     print("All is reported." if report is None else f"Reports wait since operation {report.operation_id}.")
     return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from .journal import Journal
+    from .settings import read_settings
+
+    path = read_settings().state_dir / "journal.sqlite"
+    if not path.exists():
+        print("This agent has not run yet.")
+        return 0
+    journal = Journal(path)
+    for number, digest, at in journal.audit_heads():
+        print(f"{number}:{digest} {at[:16]}")
+    if broken := journal.audit_break():
+        print(f"Since {broken[2][:16]} the console's event {broken[0]} is {'another' if broken[1] else 'gone'}.")
+    if options.accept:
+        journal.accept_audit()
+        print("Forgotten: the next heartbeat brings the head from which the console's log is watched again.")
+    return 1 if broken and not options.accept else 0
 
 
 def _admin_password(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ from .commands.docker import BRIDGE_OPTION
 from .commands.firewall import bridge_prefix
 from .errors import AgentError, Permanent
 from .firewall import read_firewall
-from .journal import examine
+from .journal import Journal, examine
 from .proxy import AdminSocket
 from .settings import Settings
 
@@ -81,6 +81,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "secrets": (lambda: _secret_files(settings), "keep each in a file that only its owner reads: chmod 600"),
         "state": (lambda: _writable(settings.state_dir), "give the agent a state directory that it may write"),
         "journal": (lambda: _journal(settings.state_dir), "see that the state directory and its disk are well"),
+        "audit log": (lambda: _audit(settings.state_dir), "keep the console's database as it is and find out who"),
         "data root": (lambda: _data_root(settings.data_root), "put the whole data root on one mount with hard links"),
         "disk": (lambda: _disk(settings.data_root), "free some of it: old snapshots, docker image prune"),
         "restic": (lambda: _restic(), "install Debian's package restic, 0.14 or later: apt-get install restic"),
@@ -319,6 +320,22 @@ def _secret_files(settings: Settings) -> str:
         if path.stat().st_mode & 0o077:
             raise _Failed(f"others than its owner may read {path}", f"on the droplet, chmod 600 the file of {name}")
     return "only their owner reads them"
+
+
+def _audit(folder: Path) -> str:
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return "no head of the console's log is held yet"
+    with closing(Journal(path)) as journal:
+        broken, head = journal.audit_break(), journal.audit_head()
+    if broken:
+        number, found, at = broken
+        raise _Failed(
+            f"event {number} of the console's log is {'another' if found else 'not there'} since {at[:16]}: history "
+            "was rewritten or cut off",
+            "find out who; when the console was restored from an older backup: odooops-agent audit --accept",
+        )
+    return f"the console's log reaches to event {head.number}" if head else "no head of the console's log is held yet"
 
 
 def _journal(folder: Path) -> str:

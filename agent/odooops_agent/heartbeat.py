@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from . import __version__
 from .clock import Clock
 from .control_plane import ControlPlane
-from .errors import AgentError, Retryable, Unauthorized
+from .errors import AgentError, Retryable, Unauthorized, Unrecorded
 from .journal import Journal
 from .leases import Leases
-from .protocol import AgentInfo, EnvironmentReport, HeartbeatRequest, HeartbeatResponse, Host, WorkedOn
+from .protocol import (
+    AgentInfo,
+    AuditHead,
+    EnvironmentReport,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    Host,
+    WorkedOn,
+)
 from .steps import Ports
 
 _logger = logging.getLogger(__name__)
@@ -95,6 +103,7 @@ class Heartbeat:
             host=structs.replace(self._host(), clock_offset_seconds=self.offset_seconds),
             environments=self._environments(),
             sealing_public_key=self._sealing_public_key,
+            audit_head=self._journal.audit_head() or UNSET,
         )
 
     def _held(self) -> tuple[WorkedOn, ...]:
@@ -119,8 +128,30 @@ class Heartbeat:
         asked = {one.id: one.token for one in request.operations}
         if self._leases.obey(response.operations, asked):
             self._on_lost()
+        self._watch_history(request, response)
         if response.key:  # last: a key that can't be kept must not cost the orders
             self._renew_key(response.key)
+
+    def _watch_history(self, request: HeartbeatRequest, response: HeartbeatResponse) -> None:
+        """Keep the audit log's head while it extends the one that is held; else nobody may change that memory."""
+        held, head = request.audit_head, response.audit_head
+        if not isinstance(head, AuditHead) and not isinstance(held, AuditHead):
+            return  # a console that tells none yet
+        try:
+            if isinstance(held, AuditHead) and response.audit_held != held.hash:
+                self._on_rewritten(held, response.audit_held if isinstance(response.audit_held, str) else None)
+            elif isinstance(head, AuditHead) and head != held:
+                self._journal.keep_audit_head(head, self._clock.now())
+        except Unrecorded as error:
+            _logger.warning("The audit log's head can't be kept. %s", error.message)
+
+    def _on_rewritten(self, held: AuditHead, found: str | None) -> None:
+        if self._journal.note_audit_break(held, found, self._clock.now()):
+            _logger.error(
+                "The console's audit log was rewritten or cut off: event %s is %s there. See odooops-agent doctor.",
+                held.number,
+                "another" if found else "not",
+            )
 
 
 class HostFacts:

@@ -21,6 +21,7 @@ import msgspec
 from .errors import Unrecorded
 from .plans.model import Plan
 from .protocol import (
+    AuditHead,
     FinishRequest,
     LogLine,
     LogsRequest,
@@ -62,6 +63,8 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE TABLE IF NOT EXISTS unreadable (
     origin TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS audit_head (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit_break (number INTEGER PRIMARY KEY, found TEXT, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (
     id INTEGER PRIMARY KEY, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL
 );
@@ -266,6 +269,43 @@ class Journal:
 
     def environments(self) -> dict[str, dict[str, Any]]:
         return {key: json.loads(text) for key, text in self._all("SELECT key, document FROM environment ORDER BY key")}
+
+    # -- heads of the console's audit log -------------------------------------------------------------------
+
+    def keep_audit_head(self, head: AuditHead, at: datetime) -> None:
+        """Keep the newest head, and the last of each day before: they prove what the log was then."""
+        with self._transaction() as sql:
+            sql.execute("INSERT OR IGNORE INTO audit_head VALUES (?, ?, ?)", (head.number, head.hash, at.isoformat()))
+            last_of_days = "SELECT max(number) FROM audit_head GROUP BY substr(at, 1, 10)"
+            sql.execute(f"DELETE FROM audit_head WHERE number NOT IN ({last_of_days})")  # noqa: S608 constant
+
+    def audit_heads(self) -> list[tuple[int, str, str]]:
+        """Return number, hash and time of the heads that are held, oldest first."""
+        return self._all("SELECT number, hash, at FROM audit_head ORDER BY number")
+
+    def audit_head(self) -> AuditHead | None:
+        row = self._one("SELECT number, hash FROM audit_head ORDER BY number DESC LIMIT 1")
+        return AuditHead(number=row[0], hash=row[1]) if row else None
+
+    def note_audit_break(self, held: AuditHead, found: str | None, at: datetime) -> bool:
+        """Note that the console's log does not have a held head so any more; tells whether that is news."""
+        with self._transaction() as sql:
+            return bool(
+                sql.execute(
+                    "INSERT OR IGNORE INTO audit_break VALUES (?, ?, ?)", (held.number, found, at.isoformat())
+                ).rowcount
+            )
+
+    def audit_break(self) -> tuple[int, str | None, str] | None:
+        """Return number, what the console has there, and when it was noticed first."""
+        row = self._one("SELECT number, found, at FROM audit_break ORDER BY number LIMIT 1")
+        return None if row is None else (row[0], row[1], row[2])
+
+    def accept_audit(self) -> None:
+        """Forget the heads: the console was restored from a backup, and its log begins anew from there."""
+        with self._transaction() as sql:
+            sql.execute("DELETE FROM audit_head")
+            sql.execute("DELETE FROM audit_break")
 
     # -- outbox ---------------------------------------------------------------------------------------------
 

@@ -323,6 +323,13 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True):
     checked_at: datetime
 
 
+class AuditHead(Struct, frozen=True, kw_only=True):
+    """The newest event of the console's audit log."""
+
+    number: int
+    hash: str
+
+
 class HeartbeatRequest(Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     agent: AgentInfo
@@ -332,6 +339,7 @@ class HeartbeatRequest(Struct, frozen=True, kw_only=True):
     host: Host = Host()
     environments: tuple[EnvironmentReport, ...] = ()
     sealing_public_key: str | None = None
+    audit_head: AuditHead | UnsetType = UNSET  # the highest that this agent was told
 
 
 class Ordered(Struct, frozen=True, kw_only=True):
@@ -345,6 +353,8 @@ class HeartbeatResponse(Struct, frozen=True, kw_only=True):
     poll_seconds: float = 15
     key: str | None = None
     now: datetime | None = None
+    audit_head: AuditHead | UnsetType | None = UNSET
+    audit_held: str | UnsetType | None = UNSET  # the hash that the event has by now which the request named
 
 
 class StepReport(Struct, frozen=True, kw_only=True):

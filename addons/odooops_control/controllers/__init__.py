@@ -1,3 +1,4 @@
 from . import agent
+from . import audit
 from . import github
 from . import mail

@@ -84,6 +84,7 @@ class AgentController(http.Controller):
             "poll_seconds": agent.poll_seconds,
             "key": key._renewed(),
             "now": protocol.show_time(fields.Datetime.now()),
+            **agent._compare_audit(message.audit_head),
         }
 
     def _steps(self, key, message):

@@ -4,22 +4,21 @@ import hashlib
 import json
 
 GENESIS = "0" * 64
+# One encoder for all: json.dumps makes a new one at every call with options.
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def link(previous, content):
     """Return the hash of ``content`` (JSON-able) chained to ``previous``."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
+    return hashlib.sha256(f"{previous}\n{_encode(content)}".encode()).hexdigest()
 
 
-def first_break(rows, expected=GENESIS):
-    """Return the position of the first row that breaks the chain, or None.
+def fault(previous, digest, content, expected):
+    """Return why a row does not extend the chain, or None when it does.
 
-    :param rows: ``(previous hash, hash, content)`` in order
-    :param expected: the hash of the row before the first one
+    :param expected: the hash of the row before it
+    :return: ``missing``, something before it was taken out or put in, or ``changed``
     """
-    for position, (previous, digest, content) in enumerate(rows):
-        if previous != expected or link(previous, content) != digest:
-            return position
-        expected = digest
-    return None
+    if previous != expected:
+        return "missing"
+    return None if link(previous, content) == digest else "changed"

@@ -224,6 +224,19 @@ class EnvironmentReport:
 
 
 @dataclass(frozen=True)
+class AuditHead:
+    """The newest event of the audit log of which an agent was told."""
+
+    number: int
+    hash: str
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        return cls(take(message, "number", int), take(message, "hash", str)[:64])
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """A sign of life."""
 
@@ -233,6 +246,7 @@ class Heartbeat:
     host: dict
     environments: tuple
     sealing_public_key: str | None
+    audit_head: AuditHead | None
 
     @classmethod
     def from_json(cls, message):
@@ -244,6 +258,7 @@ class Heartbeat:
             host=redact.masked_data(take(message, "host", dict, {})),
             environments=tuple(map(EnvironmentReport.from_json, objects(message, "environments", 500))),
             sealing_public_key=take(message, "sealing_public_key", str, None),
+            audit_head=AuditHead.from_json(message["audit_head"]) if message.get("audit_head") else None,
         )
 
 

@@ -1,4 +1,5 @@
 from . import mixins
+from . import audited
 from . import decision_mixin
 from . import project
 from . import project_member
@@ -41,6 +42,8 @@ from . import pull_request
 from . import github_gate
 from . import deployment_github
 from . import audit_event
+from . import audit_check
+from . import agent_audit
 from . import oidc_trust
 from . import backup_repository
 from . import backup
@@ -54,4 +57,5 @@ from . import caught_mail
 from . import mail_environment
 from . import ir_http
 from . import ir_websocket
+from . import res_groups
 from . import res_users

@@ -14,8 +14,19 @@ _logger = logging.getLogger(__name__)
 _timers = {}
 
 _MACHINE_FIELDS = frozenset(
-    ("user_id", "last_seen_at", "silent", "version", "boot_id", "capabilities", "host_facts", "sealing_public_key")
+    (
+        "user_id",
+        "last_seen_at",
+        "silent",
+        "version",
+        "boot_id",
+        "capabilities",
+        "host_facts",
+        "sealing_public_key",
+        "audit_break",
+    )
 )
+_SETTINGS = ("name", "region", "heavy_limit", "database_connections_budget", "poll_seconds", "lease_seconds")
 
 
 class OdooopsAgent(models.Model):
@@ -116,7 +127,13 @@ class OdooopsAgent(models.Model):
         """Keep what the agent itself reports out of people's hands; audit who shuts an agent out."""
         self._refuse_machine_fields(vals)
         changed = self.filtered(lambda agent: "active" in vals and agent.active != bool(vals["active"]))
+        settings = [name for name in _SETTINGS if name in vals]
+        before = {agent: {name: agent[name] for name in settings} for agent in self}
         done = super().write(vals)
+        for agent in self if settings else ():
+            moved = {name: [was, agent[name]] for name, was in before[agent].items() if was != agent[name]}
+            if moved:
+                self.env["odooops.audit.event"]._record(agent, "agent.changed", **moved)
         for agent in changed:
             action = "agent.activated" if agent.active else "agent.archived"
             self.env["odooops.audit.event"]._record(agent, action)

@@ -79,6 +79,7 @@ class OdooopsAgentKey(models.Model):
         if not self.last_used_at:
             older = self.agent_id.key_ids.filtered(lambda key: key.id < self.id and not key.revoked_at)
             older._revoke()
+            self.env["odooops.audit.event"]._record(self.agent_id, "agent.key_first_used", key=self.id)
             self.agent_id.activity_unlink(["odooops_control.mail_activity_key_expires"])
         # Not at every request: two at once would run into each other's row.
         if not self.last_used_at or now - self.last_used_at > _SEEN_STEP:

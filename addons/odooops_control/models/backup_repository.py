@@ -143,11 +143,17 @@ class OdooopsBackupRepository(models.Model):
                     )
                 )
             vals = {**vals, "identity": False, "state": "new", "state_detail": False}
+        before = {repository: repository._shown_settings() for repository in self}
         done = super().write(vals)
         if entered := {"url", "agent_id", "active", *_ENTERED} & set(vals):
             for repository in self:
-                repository._audit("repository.changed", fields=sorted(entered))
+                after, was = repository._shown_settings(), before[repository]
+                changed = {name: [was[name], after[name]] for name in after if was[name] != after[name]}
+                repository._audit("repository.changed", fields=sorted(entered), **changed)
         return done
+
+    def _shown_settings(self):
+        return {"url": self.url, "agent": self.agent_id.name, "active": self.active}
 
     def _audit(self, action, **values):
         self.env["odooops.audit.event"]._record(self, action, **values)

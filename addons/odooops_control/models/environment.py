@@ -25,7 +25,27 @@ _MACHINE_FIELDS = frozenset(
 )
 # What names a database or says how carefully it is treated stays as long as there is one.
 _KEPT = {"project_id": "project", "code": "name", "tier": "tier", "database_name": "database"}
-_AUDITED = ("tier", "policy_id", "agent_id", "auto_deploy", "active")
+_AUDITED = (
+    "code",
+    "tier",
+    "policy_id",
+    "agent_id",
+    "auto_deploy",
+    "active",
+    "url",
+    "database_name",
+    "module_names",
+    "languages",
+    "bucket",
+    "workers",
+    "cron_workers",
+    "mail_host",
+    "mail_from_filter",
+    "hold_limit_seconds",
+    "update_timeout_seconds",
+    "restore_sets_keep",
+    "restore_set_hours",
+)
 
 
 class OdooopsEnvironment(models.Model):

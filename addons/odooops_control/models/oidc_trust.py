@@ -18,8 +18,12 @@ class OdooopsOidcTrust(models.Model):
 
     _name = "odooops.oidc.trust"
     _description = "Trusted Workflow"
+    _inherit = ["odooops.audited.mixin"]
     _order = "project_id, workflow, id"
     _rec_name = "workflow"
+    _audit_noun = "trust"
+    _audit_actions = ("added", "changed", "removed")
+    _audit_fields = ("workflow", "environment", "refs", "events")
 
     project_id = fields.Many2one("odooops.project", required=True, ondelete="cascade", index=True)
     workflow = fields.Char(
@@ -65,35 +69,17 @@ class OdooopsOidcTrust(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        """Record a new trust in the audit log."""
+        """Let the jobs that are trusted act as somebody."""
         trusts = super().create(vals_list)
         for project in trusts.project_id:
             project._make_ci_user()
-        trusts._audit("trust.added")
         return trusts
 
-    def write(self, vals):
-        """Record a change in the audit log."""
-        done = super().write(vals)
-        self._audit("trust.changed")
-        return done
+    def _audit_record(self):
+        return self.project_id
 
-    def unlink(self):
-        """Record the end of a trust in the audit log."""
-        self._audit("trust.removed")
-        return super().unlink()
-
-    def _audit(self, action):
-        for trust in self:
-            self.env["odooops.audit.event"]._record(
-                trust.project_id,
-                action,
-                trust.project_id,
-                workflow=trust.workflow,
-                environment=trust.environment or "",
-                refs=trust.refs,
-                events=trust.events,
-            )
+    def _audit_identity(self):
+        return {"workflow": self.workflow}
 
     def _trust(self):
         self.ensure_one()

@@ -16,8 +16,21 @@ _GROUPS_OF_ROLE = {
 class OdooopsProject(models.Model):
     _name = "odooops.project"
     _description = "Project"
-    _inherit = ["odooops.project.mixin", "mail.thread", "mail.activity.mixin"]
+    _inherit = ["odooops.project.mixin", "odooops.audited.mixin", "mail.thread", "mail.activity.mixin"]
     _order = "name, id"
+    _audit_noun = "project"
+    _audit_fields = (
+        "name",
+        "code",
+        "active",
+        "repository_url",
+        "main_branch",
+        "image_repository",
+        "series",
+        "github_repository",
+        "github_repository_key",
+        "github_owner_key",
+    )
     _mail_post_access = "read"
 
     name = fields.Char(required=True, tracking=True)

@@ -1,11 +1,15 @@
-from odoo import api, fields, models
+from odoo import fields, models
 
 
 class OdooopsProjectMember(models.Model):
     _name = "odooops.project.member"
     _description = "Project Member"
+    _inherit = ["odooops.audited.mixin"]
     _order = "project_id, role, id"
     _rec_name = "user_id"
+    _audit_noun = "member"
+    _audit_actions = ("added", "changed", "removed")
+    _audit_fields = ("user_id", "role", "project_id")
 
     project_id = fields.Many2one("odooops.project", required=True, ondelete="cascade", index=True)
     user_id = fields.Many2one("res.users", required=True, ondelete="cascade", index=True)
@@ -24,26 +28,11 @@ class OdooopsProjectMember(models.Model):
 
     _user_uniq = models.Constraint("UNIQUE (project_id, user_id)", "This user is a member already.")
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        """Record a new member in the audit log."""
-        members = super().create(vals_list)
-        members._audit("member.added")
-        return members
+    def _audit_record(self):
+        return self.project_id
 
-    def write(self, vals):
-        """Record a change of role in the audit log."""
-        done = super().write(vals)
-        self._audit("member.changed")
-        return done
+    def _audit_identity(self):
+        return {"user": self.user_id.login}
 
-    def unlink(self):
-        """Record a departure in the audit log."""
-        self._audit("member.removed")
-        return super().unlink()
-
-    def _audit(self, action):
-        for member in self:
-            self.env["odooops.audit.event"]._record(
-                member.project_id, action, member.project_id, user=member.user_id.login, role=member.role
-            )
+    def _audit_values(self):
+        return {"user": self.user_id.login, "role": self.role}

@@ -21,6 +21,37 @@ class ResUsers(models.Model):
             }
         )
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Record who comes with a role of ours."""
+        users = super().create(vals_list)
+        users._audit_roles(dict.fromkeys(users, ""))
+        return users
+
+    def write(self, vals):
+        """Record who gains or loses a role of ours."""
+        if not {"group_ids", "active"} & set(vals):
+            return super().write(vals)
+        before = {user: user._odooops_roles() for user in self}
+        done = super().write(vals)
+        self._audit_roles(before)
+        return done
+
+    def _audit_roles(self, before):
+        for user in self:
+            after = user._odooops_roles()
+            if before[user] != after:
+                self.env["odooops.audit.event"].sudo()._record(
+                    user.sudo(), "user.roles_changed", user=user.sudo().login, roles=[before[user], after]
+                )
+
+    def _odooops_roles(self):
+        """Return the roles of ours that the user has, as the audit log keeps them."""
+        user = self.sudo()
+        names = (user.all_group_ids if user.active else user.browse().all_group_ids).get_external_id().values()
+        ours = (name.removeprefix("odooops_control.group_") for name in names if name.startswith("odooops_control."))
+        return ", ".join(sorted(ours))
+
     @api.model
     def _odooops_administrators(self):
         """Return the people who look after the installation."""

@@ -42,7 +42,7 @@ RESPONSES = {
     "error_stale_token",
 }
 # Hashed by the agent; the control plane treats a plan hash as opaque.
-OPAQUE = {"plan_hash_vectors"}
+OPAQUE = {"plan_hash_vectors", "audit_chain_vectors"}
 
 
 def shape(value):
@@ -100,6 +100,8 @@ class TestContract(OdooopsHttpCase):
         answers["steps_response"] = self._exchange("steps", self._of(lease, "steps_request"))
         answers["logs_response"] = self._exchange("logs", self._of(lease, "logs_request"))
         heartbeat = fixture("heartbeat_request")
+        self.env.cr.precommit.run()
+        heartbeat["audit_head"] = self.env["odooops.audit.event"]._head_event()
         heartbeat["operations"] = [{"id": lease["operation"]["id"], "token": lease["operation"]["token"], "step": "x"}]
         answers["heartbeat_response"] = self._exchange("heartbeat", heartbeat)
         stale = {**self._of(lease, "steps_request"), "token": lease["operation"]["token"] - 1}

@@ -50,7 +50,8 @@ class TestGuards(OdooopsCase):
         self.assertEqual(self._details("environment.created", environment)[0]["tier"], "preview")
         environment.write({"tier": "staging", "agent_id": other.id})
         environment.workers = 4
-        (changed,) = self._details("environment.changed", environment)
+        changed, workers = self._details("environment.changed", environment)
+        self.assertEqual(workers, {"workers": [2, 4]})
         self.assertEqual(changed["tier"], ["preview", "staging"])
         self.assertEqual(changed["agent_id"], [environment.browse().agent_id.name or False, "droplet-other"])
         self.assertEqual(changed["policy_id"][1], environment.policy_id.name)

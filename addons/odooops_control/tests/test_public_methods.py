@@ -10,7 +10,7 @@ ALLOWED = {
     "odooops.agent": {"action_regenerate_key", "action_revoke_keys"},
     "odooops.agent.enrol": {"action_enrol"},
     "odooops.approval.wizard": {"action_approve", "action_reject"},
-    "odooops.audit.event": {"verify"},
+    "odooops.audit.event": {"action_export", "action_verify", "export", "verify"},
     "odooops.backup": {"action_restore", "action_test"},
     "odooops.backup.repository": {"action_make_recovery_key"},
     "odooops.ci.access": {"action_create_key"},

@@ -36,6 +36,7 @@ class FakeControlPlane:
         self.away = False
         self.poll_seconds = 0.05
         self.key: str | None = None
+        self.audit: Callable[[HeartbeatRequest], dict[str, Any]] = lambda request: {}
         self.heartbeats: list[HeartbeatRequest] = []
         self.leases: list[LeaseRequest] = []
         self.reports: list[tuple[str, dict[str, Any]]] = []
@@ -79,7 +80,9 @@ class FakeControlPlane:
             self.heartbeats.append(request)
             orders = tuple(Ordered(id=one.id, order=self._answer(one.id, one.token)) for one in request.operations)
             key, self.key = self.key, None
-            return HeartbeatResponse(operations=orders, poll_seconds=self.poll_seconds, key=key, now=datetime.now(UTC))
+            return HeartbeatResponse(
+                operations=orders, poll_seconds=self.poll_seconds, key=key, now=datetime.now(UTC), **self.audit(request)
+            )
 
     def report(self, kind: str, body: bytes) -> None:
         given = msgspec.json.decode(body)

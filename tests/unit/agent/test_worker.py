@@ -6,6 +6,8 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
+from msgspec import UNSET
+from odooops_agent import doctor, protocol
 from odooops_agent.agent import Agent
 from odooops_agent.clock import SystemClock
 from odooops_agent.errors import LeaseLost, Permanent, Retryable, UnreadableOperation
@@ -734,3 +736,54 @@ def test_the_proxy_is_mended_before_anything_is_recovered(monkeypatch):
     assert agent.run() == 0
     names = [call[0] for call in parts.mock_calls]
     assert names.index("watch.mend_proxy") < names.index("worker.recover")
+
+
+HEADS = [protocol.AuditHead(number=number, hash=f"{number:064x}") for number in (5, 9, 12)]
+
+
+def told(control, head, held=None):
+    """Have the console tell this head, and that the event which the agent holds has this hash."""
+    control.audit = lambda request: {"audit_head": head, "audit_held": held(request) if held else None}
+
+
+def as_it_was(request):
+    return request.audit_head.hash if request.audit_head else None
+
+
+def test_the_console_s_audit_head_is_kept_and_shown_with_the_next_heartbeat(agent, control):
+    for head in HEADS:
+        told(control, head, as_it_was)
+        agent.heartbeat.beat()
+    agent.heartbeat.beat()
+    assert [one.audit_head for one in control.heartbeats] == [UNSET, *HEADS]
+    journal = agent.droplet.journal
+    assert journal.audit_break() is None
+    assert [number for number, _hash, _at in journal.audit_heads()] == [12], "of one day the last is enough"
+
+
+@pytest.mark.parametrize(
+    ("held", "words"), [(lambda request: "f" * 64, "another"), (lambda request: None, "not there")]
+)
+def test_a_history_that_does_not_extend_what_is_held_is_told_and_never_believed(agent, control, caplog, held, words):
+    told(control, HEADS[1], as_it_was)
+    agent.heartbeat.beat()
+    told(control, HEADS[2], held)
+    for _ in range(3):
+        agent.heartbeat.beat()
+    assert agent.droplet.journal.audit_head() == HEADS[1], "the memory stays as it was"
+    check = doctor._check("audit log", lambda: doctor._audit(agent.droplet.folder), "")
+    assert not check.ok
+    assert words in check.detail
+    assert "event 9 " in check.detail
+    assert len([one for one in caplog.records if "rewritten or cut off" in one.message]) == 1
+    agent.droplet.journal.accept_audit()
+    told(control, HEADS[2], as_it_was)
+    agent.heartbeat.beat()
+    assert agent.droplet.journal.audit_head() == HEADS[2]
+    assert doctor._audit(agent.droplet.folder) == "the console's log reaches to event 12"
+
+
+def test_a_console_that_tells_no_head_changes_nothing(agent, control):
+    agent.heartbeat.beat()
+    assert agent.droplet.journal.audit_heads() == []
+    assert "yet" in doctor._audit(agent.droplet.folder)
