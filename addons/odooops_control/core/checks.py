@@ -14,7 +14,7 @@ _ALIASES = {
     "pending": "queued", "running": "in_progress",
 }  # fmt: skip
 _UNFINISHED = ("queued", "in_progress")
-_BAD = ("failure", "cancelled", "timed_out")
+BAD = ("failure", "cancelled", "timed_out")
 # What preflight checks: production asks for all of it where its policy says nothing else.
 REQUIRED = ("lint", "tests", "allowlist", "risk", "version")
 RISKS = ("unknown", "low", "medium", "high", "critical")
@@ -118,7 +118,7 @@ def refusal(tag, results, required=()):
     :param required: names of the checks that have to have passed
     """
     results = dict(results)
-    bad, unfinished = _with_status(results, _BAD), _with_status(results, _UNFINISHED)
+    bad, unfinished = _with_status(results, BAD), _with_status(results, _UNFINISHED)
     if bad:
         return f"{bad} of {tag} did not pass: mend the commit and release a new one."
     if unfinished:

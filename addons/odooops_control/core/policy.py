@@ -1,7 +1,6 @@
 """Who has to approve what, and why a decision is refused."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 UNDECIDED = "awaiting_approval"
 
@@ -80,21 +79,3 @@ def approval_refusal(question, person, plan_hash):
 def is_approved(question):
     """Tell whether enough different people approved the current plan."""
     return len(question.approved_by - question.authors) >= question.needed
-
-
-def staging_refusal(name, lived: timedelta | None, soak_minutes):
-    """Return why a release may not go to production yet, or None.
-
-    :param lived: for how long it was live on staging, None when it never was
-    :param soak_minutes: how many minutes it has to have been there
-    """
-    if lived is None:
-        return f"{name} was never live on staging: deploy it there first, production runs what staging ran."
-    missing = timedelta(minutes=soak_minutes) - lived
-    if missing > timedelta(0):
-        minute = timedelta(minutes=1)
-        return (
-            f"{name} was live on staging for {lived // minute} minutes and has to stay there for "
-            f"{soak_minutes} minutes: let staging run it for another {-(-missing // minute)}, then decide."
-        )
-    return None

@@ -2,7 +2,7 @@
 
 DEPLOYMENT = {
     "draft": {"planned", "failed", "cancelled", "superseded", "indeterminate"},
-    "planned": {"awaiting_approval", "approved", "cancelled", "superseded", "failed"},
+    "planned": {"awaiting_approval", "approved", "cancelled", "superseded", "failed", "draft"},
     "awaiting_approval": {"approved", "rejected", "cancelled", "superseded", "draft"},
     "approved": {"queued", "cancelled", "superseded", "draft"},
     # Queued again after its agent fell silent, it may turn out to have been carried out.

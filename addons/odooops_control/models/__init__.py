@@ -52,6 +52,9 @@ from . import backup_operation
 from . import backup_policy
 from . import backup_environment
 from . import backup_deployment
+from . import deployment_conditions
+from . import condition_override
+from . import release_staging
 from . import backup_rollback
 from . import caught_mail
 from . import mail_environment

@@ -6,23 +6,6 @@ from ..core import backup
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
 
-    def _promotion_refusal(self):
-        """A policy may ask for backups before anything is touched."""
-        return super()._promotion_refusal() or self._backup_refusal()
-
-    def _backup_refusal(self):
-        """Return why it may not begin for want of backups, or None; one that can be taken first is no reason."""
-        rules, environment = self.policy_id, self.environment_id
-        refusal = backup.refusal(
-            environment._kept_backups(),
-            fields.Datetime.now(),
-            rules.backup_max_age_hours or int(rules.backup_first),
-            rules.proven_max_age_hours,
-        )
-        if refusal or not self._backup_is_stale():
-            return refusal
-        return environment._backup_impossible()
-
     def _enqueue_deploy(self):
         """Take a backup first where the policy asks for a newer one than there is."""
         waiting = self.filtered(lambda one: one._backup_is_stale())
@@ -33,6 +16,8 @@ class OdooopsDeployment(models.Model):
 
     def _backup_is_stale(self):
         known, rules = self.environment_id._kept_backups(), self.policy_id
+        if "backup" in self._overrides():
+            return False
         if rules.backup_first and known.has_data and not self._own_backup():
             return True
         return backup.is_stale(known, fields.Datetime.now(), rules.backup_max_age_hours)

@@ -26,7 +26,7 @@ _ACTIVE_SQL = ", ".join(f"'{state}'" for state in transitions.DEPLOYMENT_ACTIVE)
 # After how many seconds a caller asks again; what is over needs no asking.
 _ASK_AGAIN = {
     "draft": 1,
-    "planned": 1,
+    "planned": 15,
     "approved": 1,
     "queued": 2,
     "running": 2,
@@ -286,7 +286,7 @@ class OdooopsDeployment(models.Model):
         self.ensure_one()
         self.check_access("read")
         self.project_id._require_role("developer", "release_manager")
-        if self.state not in ("awaiting_approval", "approved"):
+        if self.state not in ("planned", "awaiting_approval", "approved"):
             raise UserError(
                 self.env._(
                     "%(name)s is %(state)s: there is nothing to plan again.",

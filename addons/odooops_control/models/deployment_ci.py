@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..core import names, policy, transitions
+from ..core import conditions, names, transitions
 from .deployment import _ASK_AGAIN
 from .mixins import Conflict, says_bad_names
 
@@ -153,8 +153,8 @@ class OdooopsDeployment(models.Model):
                     state=busy._label().lower(),
                 )
             )
-        if release._time_on_staging() is None:
-            self._refuse(policy.staging_refusal(tag, None, 0))
+        if not release._staging_runs():
+            self._refuse(conditions.staging(tag, []).sentence())
 
     @api.model
     @api.readonly
@@ -191,6 +191,7 @@ class OdooopsDeployment(models.Model):
             "console_url": f"{self.get_base_url()}/odoo/odooops.deployment/{self.id}",
             "error": self._status_error(),
             "agent": self._agent_sentence(),
+            "waits_for": self._waits_for(),
             "ask_again_seconds": self._ask_again_seconds(),
         }
 

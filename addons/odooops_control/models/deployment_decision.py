@@ -2,7 +2,7 @@ from odoo import api, models
 from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import UserError
 
-from ..core import policy
+from ..core import conditions, policy
 from .mixins import interactive_only
 
 _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
@@ -57,13 +57,15 @@ class OdooopsDeployment(models.Model):
         return max(least, self.policy_id.approvals_needed)
 
     def _ask_for_approval(self):
-        """Wait for people when the policy says so, else go on."""
+        """Wait for people when the policy says so, else go on; nobody is asked before a machine is content."""
         for deployment in self:
-            if not deployment._run_refusal():
+            if refusal := deployment._request_refusal():
+                deployment._say(self.env._("Nobody is asked yet. %s", refusal))
+            elif policy.is_approved(deployment._question()):
                 deployment._update_state("approved")._enqueue_deploy()
-                continue
-            for waiting in deployment._update_state("awaiting_approval"):
-                waiting._remind_approvers()
+            else:
+                for waiting in deployment._update_state("awaiting_approval"):
+                    waiting._remind_approvers()
 
     def _remind_approvers(self):
         users = self._who_may_approve()
@@ -138,8 +140,14 @@ class OdooopsDeployment(models.Model):
     def _approve(self, user, plan_hash, note=""):
         """Record an approval; with the last one needed, queue the deployment."""
         self.ensure_one()
+        if self.state == "planned":
+            raise UserError(
+                self.env._(
+                    "Nobody is asked about %(name)s yet. %(why)s", name=self.name, why=self._request_refusal() or ""
+                )
+            )
         self._refuse(policy.approval_refusal(self._question(), self._person(user), plan_hash))
-        self._refuse(self._promotion_refusal())
+        self._refuse(self._request_refusal())
         self._decide(user, "approved", note)
         if policy.is_approved(self._question()):
             self._update_state("approved")._enqueue_deploy()
@@ -152,30 +160,27 @@ class OdooopsDeployment(models.Model):
         self.operation_ids._cancel()
         self._update_state("rejected")
 
-    def _promotion_refusal(self):
-        """Return why the release may not go to production yet, or None."""
-        if self.tier != "production":
-            return None
-        return policy.staging_refusal(
-            self.tag,
-            self.release_id._time_on_staging(),
-            self.policy_id.staging_soak_minutes,
-        )
-
     def _run_refusal(self):
-        """Return why the deployment may not begin, or None when everyone needed agreed."""
-        if not policy.is_approved(self._question()):
+        """Return why what was agreed to does not hold any more, or None; what passes by itself is no reason."""
+        lasting = [
+            one
+            for one in self._standing_in_the_way(conditions.REQUEST, conditions.START)
+            if one.key not in conditions.FLEETING
+        ]
+        if any(one.key == "approvals" for one in lasting):
             return self.env._("An approval is missing, or does not count any more.")
-        return self._promotion_refusal()
+        return lasting[0].sentence() if lasting else None
 
     def _may_run(self):
-        """Return whether the approvals still hold now that the agent wants to begin.
+        """Return whether everything still holds now that the agent wants to begin.
 
         Someone may have lost the right to approve meanwhile, or time has passed; then the plan is
-        made and asked for anew.
+        made and asked for anew. What passes by itself is waited for.
         """
-        refusal = self._run_refusal()
-        if not refusal:
-            return True
-        self._plan_again(self.env._("%s So this is planned, and has to be approved, again.", refusal))
-        return False
+        if refusal := self._run_refusal():
+            self._plan_again(self.env._("%s So this is planned, and has to be approved, again.", refusal))
+            return False
+        if self._standing_in_the_way(conditions.REQUEST, conditions.START):
+            return False
+        self._keep_conditions()
+        return True

@@ -34,10 +34,6 @@ class OdooopsDeployment(models.Model):
             )
         self._refuse(release._bar_sentence(tag))
 
-    def _promotion_refusal(self):
-        bar = self.release_id._bar_sentence(self.tag) if self.tier == "production" else None
-        return bar or super()._promotion_refusal()
-
     def action_roll_back(self):
         """Open the wizard that leaves this release, or goes back to it when it does not run."""
         self.ensure_one()

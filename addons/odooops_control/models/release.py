@@ -1,5 +1,3 @@
-from datetime import timedelta
-
 from odoo import api, fields, models
 from odoo.exceptions import MissingError, UserError
 from odoo.tools import SQL
@@ -341,21 +339,6 @@ class OdooopsRelease(models.Model):
                 self.env["odooops.deployment"]._request(environment, self, self.name)
         except UserError as error:
             environment.message_post(body=self.env._("%(tag)s was not deployed: %(why)s", tag=self.name, why=error))
-
-    def _time_on_staging(self):
-        """Return for how long the release's image was live on staging, None when it never was."""
-        Deployment = self.env["odooops.deployment"].sudo()
-        lived = Deployment.search(
-            [
-                ("project_id", "=", self.project_id.id),
-                ("release_id.digest", "=", self.digest),
-                ("tier", "=", "staging"),
-                ("live_at", "!=", False),
-            ]
-        )
-        now = fields.Datetime.now()
-        ends = {one: now if one.state == "live" else one.replaced_at or one.live_at for one in lived}
-        return sum((ends[one] - one.live_at for one in lived), timedelta(0)) if lived else None
 
     def _agent_payload(self, tag):
         return {"tag": tag, "commit_sha": self.commit_sha, "image": self.image, "digest": self.digest}

@@ -64,11 +64,3 @@ class OdooopsDeployment(models.Model):
     risk_tier = fields.Selection(related="release_id.risk_tier", string="Risk")
     check_state = fields.Selection(related="release_id.check_state", string="Preflight")
     check_ids = fields.One2many(related="release_id.check_ids", string="Checks")
-
-    def _promotion_refusal(self):
-        """Keep from production what did not pass its checks."""
-        refusal = super()._promotion_refusal()
-        if refusal or self.tier != "production":
-            return refusal
-        results = [(check.name, check.status) for check in self.release_id.check_ids]
-        return checks.refusal(self.tag, results, self.policy_id._required_checks())

@@ -9,6 +9,7 @@ from . import test_checks
 from . import test_ci
 from . import test_ci_http
 from . import test_concurrency
+from . import test_conditions
 from . import test_contract
 from . import test_environment
 from . import test_github_out

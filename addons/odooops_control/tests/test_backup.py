@@ -466,7 +466,7 @@ class TestBackup(OdooopsCase):
         self._register(sha="b" * 40, digest="sha256:" + "2" * 64)
         deployment = self.stage.deployment_ids.sorted("id")[-1:]
         self._plan(deployment)
-        self.assertEqual(deployment.state, "awaiting_approval")
+        self.assertEqual(deployment.state, "planned")
         with self.assertRaisesRegex(UserError, "password again"):
             deployment._approve(self.manager, deployment.plan_hash, "looked")
 
@@ -502,6 +502,7 @@ class TestBackup(OdooopsCase):
         with self.assertRaisesRegex(UserError, "49 hours old"):
             deployment._approve(self.manager, deployment.plan_hash, "looked")
         made.taken_at = fields.Datetime.now() - timedelta(hours=47)
+        deployment._follow_conditions()
         deployment._approve(self.manager, deployment.plan_hash, "looked")
         self.assertEqual(deployment.state, "queued")
 

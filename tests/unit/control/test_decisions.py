@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -55,14 +54,6 @@ def test_authors_do_not_count():
     assert not policy.is_approved(replace(QUESTION, approved_by=frozenset({1, 2})))
     assert policy.is_approved(replace(QUESTION, approved_by=frozenset({1, 2, 3})))
     assert policy.is_approved(replace(QUESTION, needed=0))
-
-
-def test_time_on_staging():
-    assert "never live" in policy.staging_refusal("v1", None, 0)
-    assert policy.staging_refusal("v1", timedelta(0), 0) is None
-    assert "for another 120" in policy.staging_refusal("v1", timedelta(0), 120)
-    assert "for another 1," in policy.staging_refusal("v1", timedelta(minutes=119, seconds=30), 120)
-    assert policy.staging_refusal("v1", timedelta(minutes=120), 120) is None
 
 
 @pytest.mark.parametrize("table", [transitions.DEPLOYMENT, transitions.ROLLBACK, transitions.OPERATION])
