@@ -80,14 +80,19 @@ class Office:
         assert self.register(sha, digest, f"refs/tags/{tag}").status == 200
         return sha, digest
 
-    def waiting_on_prod(self, tag: str, checks: list[dict[str, Any]] = PASSED) -> dict[str, Any]:
+    def waiting_on_prod(self, tag: str) -> dict[str, Any]:
         """Return a deployment that waits for approval on prod."""
+        row = self.planned_on_prod(tag, PASSED)
+        assert row["state"] == "awaiting_approval"
+        return row
+
+    def planned_on_prod(self, tag: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return a deployment that is asked for and planned on prod."""
         sha, _digest = self.staged(tag, checks)
         asked = self.request(self.key("prod"), f"refs/tags/{tag}", sha)
         assert asked.status == 200, asked
         self.droplet.plan()
-        row = self.admin.read("odooops.deployment", asked.body["id"], ["name", "state", "plan_hash"])
-        assert row["state"] == "awaiting_approval"
+        row: dict[str, Any] = self.admin.read("odooops.deployment", asked.body["id"], ["name", "state", "plan_hash"])
         return row
 
     def cancel(self, deployment: int) -> None:
@@ -315,9 +320,9 @@ class TestApprovals:
         office.admin.write("odooops.environment", prod, policy_id=cast.create_policy(office.admin))
 
     def test_of_what_nobody_checked(self, office: Office, password: str) -> None:
-        row = office.waiting_on_prod("v3.2.0", checks=[{**one, "status": "skipped"} for one in PASSED])
+        row = office.planned_on_prod("v3.2.0", [{**one, "status": "skipped"} for one in PASSED])
         assert "lacks checks" in self.refused(office, office.approver, password, row)
-        assert office.state(row["id"]) == "awaiting_approval"
+        assert office.state(row["id"]) == "planned"
         office.cancel(row["id"])
 
     def test_of_an_outdated_plan(self, office: Office, waiting: dict[str, Any], password: str) -> None:

@@ -175,12 +175,15 @@ class OdooopsDeployment(models.Model):
         """Return whether everything still holds now that the agent wants to begin.
 
         Someone may have lost the right to approve meanwhile, or time has passed; then the plan is
-        made and asked for anew. What passes by itself is waited for.
+        made and asked for anew.
         """
         if refusal := self._run_refusal():
             self._plan_again(self.env._("%s So this is planned, and has to be approved, again.", refusal))
             return False
-        if self._standing_in_the_way(conditions.REQUEST, conditions.START):
-            return False
         self._keep_conditions()
         return True
+
+    def _has_to_wait(self):
+        """Return whether nothing but what passes by itself stands in the way of its beginning."""
+        found = self._standing_in_the_way(conditions.REQUEST, conditions.START)
+        return bool(found) and all(one.key in conditions.FLEETING for one in found)

@@ -209,6 +209,8 @@ class OdooopsOperation(models.Model):
         environment = self.environment_id
         if self.exclusive and (environment.indeterminate or self._waits_for_interrupted()):
             return self.browse()
+        if self.kind == "deploy" and not self._interrupted() and self.deployment_id._has_to_wait():
+            return self.browse()
         if self.exclusive and self._subject() and not self._still_allowed():
             self._update_state("cancelled", finished_at=fields.Datetime.now())
             return self.browse()

@@ -61,7 +61,7 @@ class TestApproval(OdooopsCase):
         self.deployment._reject(self.manager, PLAN_HASH)
         self.manager.email = "rita@example.com"
         manifest = {"author_email": "Rita@example.com"}
-        self._register(sha=SHA_B, digest=DIGEST_B, manifest=manifest)
+        self._register(sha=SHA_B, digest=DIGEST_B, manifest=manifest, checks=PASSED)
         written = self._awaiting("v1.1.0", SHA_B, DIGEST_B)
         self.assertEqual(written.release_id.author_id, self.manager)
         self._refused("another person has to approve", self.manager, deployment=written)

@@ -5,7 +5,7 @@ from odoo import fields
 from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 
-from .common import DIGEST_B, PLAN_HASH, SHA_A, SHA_B, OdooopsCase
+from .common import DIGEST_B, PASSED, PLAN_HASH, SHA_A, SHA_B, OdooopsCase
 
 
 @tagged("post_install", "-at_install")
@@ -32,6 +32,7 @@ class TestConditions(OdooopsCase):
             self._states(deployment),
             {
                 "preflight": "green",
+                "oca": "green",
                 "staging": "green",
                 "staging_health": "green",
                 "quarantine": "green",
@@ -77,7 +78,7 @@ class TestConditions(OdooopsCase):
             deployment._approve(self.manager, PLAN_HASH)
 
     def test_a_late_check_lets_people_be_asked(self):
-        self._register()
+        self._register(checks=PASSED)
         self.env["odooops.check.run"].with_user(self.ci).report("demo", SHA_A, "tests", "in_progress")
         deployment = self._awaiting()
         self.assertEqual(deployment.state, "planned")

@@ -161,6 +161,8 @@ def _progress(status: Mapping[str, object]) -> str:
     approvals = status.get("approvals")
     if status["state"] == "awaiting_approval" and isinstance(approvals, dict):
         text += f" ({approvals.get('given')} of {approvals.get('needed')} given): {status.get('console_url')}"
+    if status["state"] in ("planned", "approved") and status.get("waits_for"):
+        text += f". {status['waits_for']} See {status.get('console_url')}"
     if status.get("step"):
         text += f", {status['step']}"
     return f"{text} ({status['agent']})" if status.get("agent") else text

@@ -76,12 +76,14 @@ class TestFollowing:
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
         waiting = {"state": "awaiting_approval", "state_label": "Awaiting approval"}
         waiting["approvals"] = {"needed": 2, "given": 1}
+        planned = {"state": "planned", "state_label": "Planned", "waits_for": "demo/stage is red. Look at it."}
         running = {"state": "running", "state_label": "Running"}
         ended = {"state": "live", "state_label": "Live", "digest": "sha256:1|2", "downtime_seconds": 1.5}
-        assert self.follow(server, waiting, waiting, running, {**running, "step": "drain"}, ended) == 0
+        assert self.follow(server, planned, waiting, waiting, running, {**running, "step": "drain"}, ended) == 0
         out, err = capsys.readouterr()
         assert sentences(err) == [
             "demo/prod: v1.0.0 is asked for, see https://c/7",
+            "demo/prod v1.0.0: Planned. demo/stage is red. Look at it. See https://c/7",
             "demo/prod v1.0.0: Awaiting approval (1 of 2 given): https://c/7",
             "demo/prod v1.0.0: Running",
             "demo/prod v1.0.0: Running, drain",
