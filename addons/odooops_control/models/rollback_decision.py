@@ -92,10 +92,8 @@ class OdooopsRollbackRequest(models.Model):
         return self.target_release_id._bar_sentence(self.tag) if self.tier == "production" else None
 
     def _run_refusal(self):
-        """Return why the rollback may not begin, or None when everyone needed agreed or the glass is broken."""
-        if self._is_glass_broken():
-            return None
-        if not policy.is_approved(self._question()):
+        """Return why the rollback may not begin, or None when nothing bars it and people agreed or broke the glass."""
+        if not self._is_glass_broken() and not policy.is_approved(self._question()):
             return self.env._("An approval is missing, or does not count any more.")
         return self._bar_refusal()
 
@@ -249,6 +247,8 @@ class OdooopsRollbackRequest(models.Model):
             raise UserError(self.env._("The preview has changed since you saw it: reload it and read the new one."))
         if self.environment_id.running_deployment_id != self.left_id:
             self._refuse(self._facts_refusal())
+        # A broken glass is no way around a quarantine: lifting that is a decision of its own, with a reason.
+        self._refuse(self._bar_refusal())
         self.write(
             {
                 "break_glass": True,
@@ -304,6 +304,7 @@ class OdooopsRollbackRequest(models.Model):
             "context": {"default_rollback_id": self.id},
         }
 
+    @interactive_only
     def action_review(self, note):
         """Write down the review of a rollback that went without approval, which ends its activities.
 
@@ -311,24 +312,28 @@ class OdooopsRollbackRequest(models.Model):
         :raises: one sentence for the one who broke the glass, and for those who may not review
         """
         self.ensure_one()
+        self._review(note)
+        return {"type": "ir.actions.act_window_close"}
+
+    def _review(self, note):
         self.check_access("read")
+        self._check_reviewer()
+        note = (note or "").strip()[:500]
+        if not note:
+            raise UserError(self.env._("Write down what you found: the review is part of the audit."))
+        user, request = self.env.user, self.sudo()
+        request.write({"reviewed_by_id": user.id, "reviewed_at": fields.Datetime.now(), "review_note": note})
+        request._say(self.env._("Reviewed by %(user)s: %(note)s", user=user.name, note=note))
+        self.env["odooops.audit.event"]._record(request, "rollback.reviewed", user=user.login, note=note)
+        request.with_context(mail_activity_automation_skip=False).activity_feedback([REVIEW_ACTIVITY], feedback=note)
+
+    def _check_reviewer(self):
         if not self.needs_review:
             raise UserError(self.env._("%s needs no review.", self.name))
         if not self.env.user.has_group("odooops_control.group_administrator"):
             self.project_id._require_role("release_manager")
         if self.env.user == self.break_glass_by_id:
             raise UserError(self.env._("You broke this glass yourself: another person has to review it."))
-        note = (note or "").strip()
-        if not note:
-            raise UserError(self.env._("Write down what you found: the review is part of the audit."))
-        self.sudo()._review(self.env.user, note)
-        return {"type": "ir.actions.act_window_close"}
-
-    def _review(self, user, note):
-        self.write({"reviewed_by_id": user.id, "reviewed_at": fields.Datetime.now(), "review_note": note[:500]})
-        self._say(self.env._("Reviewed by %(user)s: %(note)s", user=user.name, note=note))
-        self.env["odooops.audit.event"]._record(self, "rollback.reviewed", user=user.login, note=note[:500])
-        self.with_context(mail_activity_automation_skip=False).activity_feedback([REVIEW_ACTIVITY], feedback=note)
 
     @api.model
     def _remind_of_reviews(self):

@@ -180,6 +180,7 @@ class TestRollbackApproval(RollbackCase):
         for call in (
             lambda: request.with_user(self.manager).action_approve(request.preview_hash, "x"),
             lambda: request.with_user(self.administrator).action_break_glass(request.preview_hash, "x"),
+            lambda: request.with_user(self.manager).action_review("x"),
         ):
             with self.assertRaisesRegex(UserError, "in the web client"):
                 call()
@@ -230,6 +231,18 @@ class TestBreakGlass(RollbackCase):
         with self.assertRaisesRegex(UserError, "no glass to break"):
             self._break()
 
+    def test_a_quarantine_bars_its_way_too(self):
+        bar = self.env["odooops.quarantine"].create(
+            {"release_id": self.first.release_id.id, "tag": "v1.0.0", "rollback_id": self.request.id, "reason": "worse"}
+        )
+        with self.assertRaisesRegex(UserError, "link its fix or lift the bar"):
+            self._break()
+        bar.with_user(self.manager).action_lift("it was the relay")
+        self._break()
+        bar.copy()
+        self.assertFalse(self._lease(("rollback",)))
+        self.assertEqual(self.request.state, "previewing")
+
     def test_the_review_cannot_be_got_rid_of(self):
         self._break()
         reviews = self._review()
@@ -257,17 +270,17 @@ class TestBreakGlass(RollbackCase):
         self._roll_back(self.request)
         self.assertTrue(self.request.needs_review)
         with self.assertRaisesRegex(UserError, "yourself: another person"):
-            self.request.with_user(self.administrator).action_review("all fine")
+            self.request.with_user(self.administrator)._review("all fine")
         with self.assertRaises(AccessError):
-            self.request.with_user(self.developer).action_review("all fine")
+            self.request.with_user(self.developer)._review("all fine")
         with self.assertRaisesRegex(UserError, "what you found"):
-            self.request.with_user(self.manager).action_review(" ")
-        self.request.with_user(self.manager).action_review("right; 12 orders entered again")
+            self.request.with_user(self.manager)._review(" ")
+        self.request.with_user(self.manager)._review("right; 12 orders entered again")
         self.assertFalse(self.request.needs_review or self._review())
         self.assertEqual(self.request.reviewed_by_id, self.manager)
         self.assertTrue(self._audited("rollback.reviewed"))
         with self.assertRaisesRegex(UserError, "needs no review"):
-            self.request.with_user(self.manager_2).action_review("again")
+            self.request.with_user(self.manager_2)._review("again")
 
     def test_a_review_whose_reviewer_left_is_asked_for_again(self):
         self._break()

@@ -105,6 +105,7 @@ class TestRollbackHttp(RollbackSetup, OdooopsHttpCase):
         attempts = (
             (self.manager, "action_approve", {"preview_hash": request.preview_hash, "note": "x"}),
             (self.administrator, "action_break_glass", {"preview_hash": request.preview_hash, "reason": "x"}),
+            (self.manager, "action_review", {"note": "x"}),
         )
         # Also beside a session of the same person: a cookie does not make a key a person.
         for in_session in (False, True):

@@ -120,7 +120,8 @@ def _go_back(site: Site, world: World, to: Release) -> WayBack:
         raise SetupError(f"The rollback to {to.number} did not succeed: {finish['error']}")
     seconds, held = answered[0] - done["began"], finish["result"]["held_seconds"]
     parts = f"first good answer after {seconds:.2f} s, held {held:.2f} s, ended after {done['seconds']:.2f} s"
-    site.note(f"Back to v{to.number}: {visitors.visit.sentence()}; {parts}.")
+    steps = ", ".join(f"{one['name']} {one['seconds']:.2f}" for one in done["steps"])
+    site.note(f"Back to v{to.number}: {visitors.visit.sentence()}; {parts}. Its steps: {steps}.")
     return WayBack(seconds, held, visitors.visit)
 
 

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 import uuid
+from datetime import datetime
 from tempfile import TemporaryDirectory
 
 from msgspec import structs
@@ -92,8 +93,10 @@ with TemporaryDirectory() as folder:
     began = time.time()
     finish = carry_out(journal, approved)
     taken = time.time() - began
-    steps = journal._all(
+    rows = journal._all(
         "SELECT name, started_at, finished_at FROM step WHERE operation_id = ? ORDER BY seq", (approved.id,)
     )
+    times = [(name, *(datetime.fromisoformat(at).timestamp() - began for at in moments)) for name, *moments in rows]
+    steps = [{"name": name, "after": round(at, 2), "seconds": round(end - at, 2)} for name, at, end in times]
     journal.close()
 print(json.dumps({"began": began, "seconds": taken, "finish": finish, "steps": steps}))
