@@ -33,7 +33,7 @@ OCA = f"OCA/{PARTNER_FIRSTNAME.repository}"
 TOKEN = "ghs_repository-token"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb25seSBmb3IgdGhpcyB0ZXN0\n-----END OPENSSH PRIVATE KEY-----\n"
 PAYLOADS = paths.ROOT / "tests/contract/github/payloads.json"
-NEVER_BUILT = {"preflight": {"checks": '{"checks":[]}'}}
+NEVER_BUILT = {"base": {"commit": ""}, "preflight": {"checks": '{"checks":[]}'}}
 WORKFLOWS = sorted((paths.ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -331,7 +331,7 @@ class TestStaging:
     def test_a_preflight_that_fails_stops_it(self, hub: Hub, event: Event, called: dict[str, str]) -> None:
         settings = hub.without("ODOOOPS_SUBMODULE_KEYS")
         run = call(hub, "deploy-staging.yml", event, called, settings)
-        assert run.results == {"preflight": "failure", "deploy": "skipped"}
+        assert run.results == {"base": "success", "preflight": "failure", "deploy": "skipped"}
         assert hub.deployments() == 0
 
     def test_main_goes_to_staging(self, hub: Hub, event: Event, called: dict[str, str]) -> None:
@@ -461,7 +461,9 @@ class TestRollback:
     def test_staging_goes_back(self, hub: Hub, first: Commit, called: dict[str, str]) -> None:
         second = hub.commit(hub.world.workflow.repository.change_static("v1.0.1"))
         event = hub.push("refs/heads/main", second.sha)
-        good(call(hub, "deploy-staging.yml", event, called, **NEVER_BUILT))
+        pushed = good(call(hub, "deploy-staging.yml", event, called, preflight=NEVER_BUILT["preflight"]))
+        # Not with what was there before the push, which may be red: with what passed.
+        assert f"Compared with {first.sha}" in pushed.step("Find what this push is compared with").output
         assert hub.world.status_page("stage")["release"] == "1.0.1"
         run = good(self.roll_back(hub, called, environment="stage", previous_tag="v1.0.0"))
         assert hub.world.status_page("stage")["release"] == "1.0.0"

@@ -28,6 +28,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 CALLS = frozenset(
     (
         ("odooops.release", "register"),
+        ("odooops.release", "checked"),
         ("odooops.check.run", "report"),
         ("odooops.deployment", "request"),
         ("odooops.deployment", "status"),

@@ -39,7 +39,7 @@ class OdooopsDeployment(models.Model):
         if self.tier != "production":
             return []
         release, runs = self.release_id, self.release_id._staging_runs()
-        results = [(check.name, check.status) for check in release.check_ids]
+        results = release._check_results()
         return [
             conditions.preflight(self.tag, results, self.policy_id._required_checks()),
             conditions.oca(results),

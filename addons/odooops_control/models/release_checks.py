@@ -2,6 +2,8 @@ from odoo import api, fields, models
 
 from ..core import checks
 
+_NEWEST = 200
+
 
 class OdooopsRelease(models.Model):
     _inherit = "odooops.release"
@@ -23,6 +25,25 @@ class OdooopsRelease(models.Model):
                 release.check_state = "running"
             else:
                 release.check_state = "passed" if statuses else "none"
+
+    @api.model
+    @api.readonly
+    def checked(self, project):
+        """Return which commits passed every check, newest first: CI compares a push with one of them.
+
+        :param str project: the project's code
+        :return: ``commits``, of the newest releases
+        :raises: 403 without the role, 404 for an unknown project
+        """
+        found = self.env["odooops.project"]._find(project)
+        found._require_role("ci", "developer", "release_manager")
+        newest = self.sudo().search([("project_id", "=", found.id)], order="id desc", limit=_NEWEST)
+        passed = newest.filtered(lambda one: not checks.refusal(one.name, one._check_results(), checks.REQUIRED))
+        return {"commits": passed.mapped("commit_sha")}
+
+    def _check_results(self):
+        """Return the checks' names with their statuses."""
+        return [(check.name, check.status) for check in self.check_ids]
 
     def _received(self, ref, is_new):
         """Take in, with a new release, what was reported for its commit before."""

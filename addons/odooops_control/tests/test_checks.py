@@ -2,7 +2,7 @@ from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
-from .common import SHA_A, SHA_B, OdooopsCase, OdooopsHttpCase
+from .common import DIGEST_B, DIGEST_C, PASSED, SHA_A, SHA_B, SHA_C, OdooopsCase, OdooopsHttpCase
 
 RISK_HIGH = {"tier": "high"}
 
@@ -116,6 +116,20 @@ class TestChecks(OdooopsCase):
             deployment._approve(self.manager, deployment.plan_hash)
         with self.assertRaisesRegex(UserError, "is no name of a check"):
             self.prod.policy_id.required_checks = "lint; tests"
+
+    def test_which_commits_passed(self):
+        self._register(checks=PASSED)
+        self._register(sha=SHA_B, digest=DIGEST_B, checks=PASSED[1:])
+        self._register(sha=SHA_C, digest=DIGEST_C, checks=PASSED)
+        Release = self.env["odooops.release"]
+        for user in (self.ci, self.developer, self.manager):
+            self.assertEqual(Release.with_user(user).checked(project="demo"), {"commits": [SHA_C, SHA_A]})
+        self._report("tests", "failure")
+        self.assertEqual(Release.with_user(self.ci).checked(project="demo"), {"commits": [SHA_C]})
+        for user in (self.viewer, self.outsider, self.internal, self.portal):
+            with self.subTest(user=user.login), self.assertRaises(UserError) as refused:
+                Release.with_user(user).checked(project="demo")
+            self.assertIn(type(refused.exception), (AccessError, MissingError))
 
     def test_check_that_fails_after_the_approval(self):
         deployment = self._awaiting()

@@ -70,7 +70,7 @@ ALLOWED = {
     "odooops.rollback.wizard": {"action_request"},
     "odooops.project": {"action_open_environments", "action_open_releases"},
     "odooops.restore.wizard": {"action_restore"},
-    "odooops.release": {"register"},
+    "odooops.release": {"checked", "register"},
 }
 
 
@@ -112,6 +112,7 @@ class TestPublicMethods(TransactionCase):
                 "register",
                 ["project", "ref", "commit_sha", "image", "manifest", "checks", "ancestors"],
             ),
+            ("odooops.release", "checked", ["project"]),
             ("odooops.deployment", "request", ["environment", "ref", "commit_sha", "force"]),
             ("odooops.deployment", "status", ["id"]),
             ("odooops.environment", "status", ["environment"]),

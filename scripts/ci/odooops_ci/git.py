@@ -147,6 +147,15 @@ def merge_base(folder: Path, one: str, other: str) -> str | None:
         return None
 
 
+def contains(folder: Path, commit: str) -> bool:
+    """Tell whether HEAD came from a commit, or is it; not when the commit is not at hand."""
+    try:
+        run(folder, "merge-base", "--is-ancestor", commit, "HEAD")
+    except Refused:
+        return False
+    return True
+
+
 def has_commit(folder: Path, commit: str) -> bool:
     """Tell whether a commit is at hand; a shallow checkout lacks most."""
     try:

@@ -15,6 +15,12 @@ def tell(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
+def warn(sentence: str) -> None:
+    """Write a line to the log that GitHub shows on the job's page too."""
+    text = " ".join(sentence.split()).replace("%", "%25")
+    print(f"::warning::{text}", file=sys.stderr, flush=True)
+
+
 def summarise(markdown: str, environment: Mapping[str, str] = os.environ) -> None:
     """Add to the page that GitHub shows of the job; nothing outside of a job."""
     if path := environment.get("GITHUB_STEP_SUMMARY"):

@@ -105,12 +105,13 @@ def test_event_of_a_pull_request():
     event = base.event_from({
         "pull_request": {"base": {"sha": "a" * 40}, "head": {"sha": "b" * 40}, "labels": [{"name": "risk: high"}, {}]},
     })  # fmt: skip
-    assert event == base.Event("a" * 40, "b" * 40, ("risk: high",))
+    assert event == base.Event("a" * 40, "b" * 40, ("risk: high",), is_workflow=True)
 
 
 def test_events_of_a_push_and_a_merge_queue():
-    assert base.event_from({"before": "0" * 40, "after": "b" * 40}) == base.Event("", "b" * 40)
-    assert base.event_from({"before": "--output=x", "after": 7}) == base.Event()
+    pushed = base.event_from({"before": "a" * 40, "after": "b" * 40})
+    assert pushed == base.Event("", "b" * 40, is_workflow=True), "what was there before may be red"
+    assert base.event_from({"before": "--output=x", "after": 7}) == base.Event(is_workflow=True)
     assert base.event_from({"merge_group": {"base_sha": "a" * 40, "head_sha": "b" * 40}}).base == "a" * 40
 
 
@@ -153,6 +154,34 @@ def test_base_is_where_the_branch_left_main(workshop):
     assert base.find_base(workshop.path, "", base.Event()) == workshop.git("rev-parse", "HEAD^")
     with pytest.raises(InvalidInput):
         base.find_base(workshop.path, "gone", base.Event())
+
+
+def test_red_push_stays_red_under_the_next(workshop, tmp_path):
+    """What the gate refused on main is looked at again with each push, until a commit passes."""
+    event, views = tmp_path / "event.json", "addons/custom/workshop/views/order.xml"
+    workshop.git("checkout", "--quiet", "main")
+    green = workshop.git("rev-parse", "HEAD")
+    workshop.write(views, "<odoo><!-- and no new version --></odoo>")
+    red = workshop.commit()
+    workshop.write("README.md", "Hello\n")
+    event.write_text(json.dumps({"before": red, "after": workshop.commit()}))
+    done = preflight(workshop, "version", "--base", green, GITHUB_EVENT_PATH=str(event))
+    assert done.returncode == 1
+    assert "FAIL version" in done.stdout
+
+
+def test_workflow_that_knows_no_base_checks_everything(workshop, tmp_path):
+    event = tmp_path / "event.json"
+    workshop.git("checkout", "--quiet", "main")
+    workshop.write("addons/custom/workshop/models/order.py", "def broken(:\n")
+    red = workshop.commit()
+    workshop.write("README.md", "Hello\n")
+    head = workshop.commit()
+    for content in ({"before": red, "after": head}, {"before": "0" * 40, "after": head}, {"inputs": {"tag": "v1"}}):
+        event.write_text(json.dumps(content))
+        done = preflight(workshop, "lint", "risk", GITHUB_EVENT_PATH=str(event))
+        assert done.returncode == 1, content
+        assert "addons/custom/workshop/models/order.py" in done.stdout
 
 
 def test_report_that_checked_nothing_is_no_pass():

@@ -8,6 +8,7 @@ from pathlib import Path
 import build_image
 import check_health
 import check_settings
+import find_base
 import preview_image
 import pytest
 import register_release
@@ -16,6 +17,8 @@ import request_deployment
 import request_rollback
 from odooops_ci import control, job
 from odooops_ci.errors import InvalidInput, Refused
+
+from tests.git_server import git
 
 COMMIT = "a" * 40
 REGISTER = "/json/2/odooops.release/register"
@@ -58,6 +61,56 @@ class TestNaming:
             with pytest.raises(SystemExit) as ended:
                 register_release.main(["--project", "demo", "--ref", "refs/tags/v1.0.0", *more])
             assert ended.value.code == 2
+
+
+class TestBase:
+    """A push is compared with what passed, not with what was there."""
+
+    CHECKED = "/json/2/odooops.release/checked"
+
+    @pytest.fixture
+    def commits(self, tmp_path):
+        git(tmp_path, "init", "--quiet", "--initial-branch=main")
+        made = []
+        for name in ("first", "red", "head"):
+            git(tmp_path, "commit", "--quiet", "--allow-empty", f"--message={name}")
+            made.append(git(tmp_path, "rev-parse", "HEAD"))
+        return made
+
+    def found(self, tmp_path, capsys, monkeypatch):
+        given = tmp_path / "given.txt"
+        given.write_text("")
+        monkeypatch.setenv("GITHUB_OUTPUT", str(given))
+        assert find_base.main(["--source", str(tmp_path), "--project", "demo", "--give", "commit"]) == 0
+        out, err = capsys.readouterr()
+        assert given.read_text() == f"commit={json.loads(out)['base']}\n"
+        return json.loads(out)["base"], err
+
+    def test_newest_that_passed_before_this_one(self, server, tmp_path, capsys, monkeypatch, commits):
+        first, red, head = commits
+        for answer, wanted in (
+            ([head, first], first),
+            ([COMMIT, red, first], red),
+            ([COMMIT], ""),
+            ([], ""),
+        ):
+            server.answers[self.CHECKED] = [(200, {"commits": answer})]
+            base, err = self.found(tmp_path, capsys, monkeypatch)
+            assert base == wanted
+            assert (wanted or "Everything is checked") in err
+        assert server.bodies(self.CHECKED)[0] == {"project": "demo"}
+
+    @pytest.mark.parametrize(
+        "answer", [(403, {"message": "This job is not trusted."}), (200, {"commits": ["--output=x"]}), (200, [])]
+    )
+    def test_console_that_does_not_say(self, server, tmp_path, capsys, monkeypatch, commits, answer):
+        server.answers[self.CHECKED] = [answer]
+        base, err = self.found(tmp_path, capsys, monkeypatch)
+        assert base == ""
+        assert "::warning::What passed before is not known, so everything is checked." in err
+
+    def test_project_that_is_none(self, server, tmp_path, capsys):
+        assert find_base.main(["--source", str(tmp_path), "--project", "De mo"]) == 2
 
 
 class TestFollowing:

@@ -19,13 +19,16 @@ MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master"
 class Event:
     """What GitHub tells of why a workflow runs; empty on a developer's machine.
 
-    :ivar base: the commit to compare with.
+    :ivar base: the commit to compare with, where the event names one that was checked: what was on a branch before
+        a push need not have been, or was red.
     :ivar head: the commit that statuses belong to (for a pull request not the one that is checked out).
+    :ivar is_workflow: whether there is an event at all.
     """
 
     base: str = ""
     head: str = ""
     labels: tuple[str, ...] = ()
+    is_workflow: bool = False
 
 
 def read_event(environment: Mapping[str, str]) -> Event:
@@ -51,9 +54,7 @@ def event_from(event: Mapping[str, object]) -> Event:
     group = _mapping(event.get("merge_group"))
     labels = request.get("labels") or []
     return Event(
-        base=_commit(_mapping(request.get("base")).get("sha"))
-        or _commit(group.get("base_sha"))
-        or _commit(event.get("before")),
+        base=_commit(_mapping(request.get("base")).get("sha")) or _commit(group.get("base_sha")),
         head=_commit(_mapping(request.get("head")).get("sha"))
         or _commit(group.get("head_sha"))
         or _commit(event.get("after")),
@@ -62,13 +63,15 @@ def event_from(event: Mapping[str, object]) -> Event:
             for label in (labels if isinstance(labels, list) else ())
             if isinstance(name := _mapping(label).get("name"), str)
         ),
+        is_workflow=True,
     )
 
 
 def find_base(root: Path, wanted: str, event: Event) -> str:
     """Return the commit to compare with: what was asked for, the event's, or where this branch left main.
 
-    On main itself, with nothing changed, it is the commit before: "what does the last commit bring?".
+    A workflow that knows of none compares with nothing: all is checked, as a commit before may have been refused. On
+    a developer's main, with nothing changed, it is the commit before: "what does the last commit bring?".
 
     :raise InvalidInput: what was asked for is no commit here.
     """
@@ -81,6 +84,8 @@ def find_base(root: Path, wanted: str, event: Event) -> str:
         return git.merge_base(root, commit, "HEAD") or commit
     if event.base:
         return git.merge_base(root, event.base, "HEAD") or event.base
+    if event.is_workflow:
+        return EMPTY_TREE
     head = git.head_commit(root)
     for branch in MAIN_BRANCHES:
         if (commit := git.commit_of(root, branch)) and (base := git.merge_base(root, commit, "HEAD")):
