@@ -20,7 +20,7 @@ from ..ports import Cancelled, ContainerSpec, OnLine
 from ..targets import Targets
 from . import manifest
 from .shelf import Shelf
-from .streams import follow, merged
+from .streams import STREAMS, Chunk, Stream, after, demultiplexed, follow, merged
 
 PULL_PROGRESS_SECONDS = 2.0
 REMOVAL_WAIT_SECONDS = 30.0
@@ -251,7 +251,9 @@ class DockerRuntime:
             command = build.limited(tuple(argv), timeout_seconds)
             made = self._api.exec_create(name, command, stdout=True, stderr=True)["Id"]
             output = self._api.exec_start(made, stream=True, demux=True)
-            follow(output, on_line, timeout_seconds + 2 * build.PROGRAM_LIMIT_KILL_SECONDS, lambda: False)
+            follow(
+                demultiplexed(output), on_line, timeout_seconds + 2 * build.PROGRAM_LIMIT_KILL_SECONDS, lambda: False
+            )
             return int(self._api.exec_inspect(made)["ExitCode"])
 
     def version(self) -> str:
@@ -261,10 +263,7 @@ class DockerRuntime:
 
     def _to_its_end(self, name: str, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
         try:
-            # From the log, which has every line; attaching misses those written while it is being set up.
-            output = self._api.logs(name, stdout=True, stderr=False, stream=True, follow=True)
-            errors = self._api.logs(name, stdout=False, stderr=True, stream=True, follow=True)
-            follow(merged(output, errors), on_line, timeout_seconds, cancelled)
+            follow(self._whole_log(name), on_line, timeout_seconds, cancelled)
             return int(self._api.wait(name)["StatusCode"])
         except AgentError:
             with suppress(DockerException, requests.exceptions.RequestException):
@@ -275,6 +274,25 @@ class DockerRuntime:
             raise Permanent(
                 f"Docker lost {name} while it ran ({error}); see its log.", code="container_lost"
             ) from error
+
+    def _whole_log(self, name: str) -> Iterator[Chunk]:
+        """Yield what a container writes while it writes it, to the last byte of both its streams."""
+        # From the log, which has every line; attaching misses those written while it is being set up.
+        seen = dict.fromkeys(STREAMS, 0)
+        for stream, chunk in merged({stream: self._log(name, stream, follow=True) for stream in STREAMS}):
+            seen[stream] += len(chunk)
+            yield stream, chunk
+        # Following ends with the container, now and then before its last line is written down; a verdict may stand
+        # there. When waiting ends, the log is whole.
+        self._api.wait(name)
+        for stream in STREAMS:
+            for chunk in after(self._log(name, stream, follow=False), seen[stream]):
+                yield stream, chunk
+
+    def _log(self, name: str, stream: Stream, *, follow: bool) -> Iterator[bytes]:
+        chosen = {each: each == stream for each in STREAMS}
+        chunks: Iterator[bytes] = self._api.logs(name, stream=True, follow=follow, **chosen)
+        return chunks
 
     def _create(self, spec: ContainerSpec) -> None:
         host = self._api.create_host_config(**build.host_arguments(spec, self._data_root))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent
 from ..ports import Cancelled, OnLine
 
-Chunk = tuple[bytes | None, bytes | None]  # of the standard output, of the standard error
+Stream = Literal["stdout", "stderr"]
+STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+Chunk = tuple[Stream, bytes]
 Arrivals = queue.Queue[Chunk | BaseException | None]
 
 ASK_SECONDS = 0.2
@@ -46,24 +49,40 @@ class Lines:
 def follow(chunks: Iterator[Chunk], on_line: OnLine, timeout_seconds: float, cancelled: Cancelled) -> None:
     """Read to the end. Raises Cancelled, or Permanent("timed_out"); what the reading raised is raised here."""
     # Each of the two streams has lines of its own: one must not end in the middle of the other's.
-    streams, arrived = (Lines(on_line), Lines(on_line)), _read_aside(chunks)
+    streams, arrived = {stream: Lines(on_line) for stream in STREAMS}, _read_aside(chunks)
     deadline = time.monotonic() + timeout_seconds
     try:
-        while (pair := _next(arrived, deadline, timeout_seconds, cancelled)) is not None:
-            for lines, chunk in zip(streams, pair, strict=True):
-                lines.feed(chunk or b"")
+        while (arrival := _next(arrived, deadline, timeout_seconds, cancelled)) is not None:
+            stream, chunk = arrival
+            streams[stream].feed(chunk)
     finally:
-        for lines in streams:
+        for lines in streams.values():
             lines.end()
 
 
-def merged(output: Iterator[bytes], errors: Iterator[bytes]) -> Iterator[Chunk]:
-    """Yield what either of two streams brings, as it comes, until both have ended."""
-    parts = (((chunk, None) for chunk in output), ((None, chunk) for chunk in errors))
+def demultiplexed(pairs: Iterator[tuple[bytes | None, bytes | None]]) -> Iterator[Chunk]:
+    """Tell docker-py's pairs (of standard output and standard error) by their streams."""
+    for pair in pairs:
+        for stream, chunk in zip(STREAMS, pair, strict=True):
+            if chunk:
+                yield stream, chunk
+
+
+def after(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Leave out the first `count` bytes."""
+    for chunk in chunks:
+        rest = chunk[count:]
+        count = max(0, count - len(chunk))
+        if rest:
+            yield rest
+
+
+def merged(sources: Mapping[Stream, Iterator[bytes]]) -> Iterator[Chunk]:
+    """Yield what either stream brings, as it comes, until all have ended."""
     arrived: Arrivals = queue.Queue(maxsize=1000)
-    for part in parts:
-        _read_into(arrived, part)
-    open_parts = len(parts)
+    for stream, source in sources.items():
+        _read_into(arrived, _told(stream, source))
+    open_parts = len(sources)
     while open_parts:
         item = arrived.get()
         if isinstance(item, BaseException):
@@ -72,6 +91,11 @@ def merged(output: Iterator[bytes], errors: Iterator[bytes]) -> Iterator[Chunk]:
             open_parts -= 1
         else:
             yield item
+
+
+def _told(stream: Stream, chunks: Iterator[bytes]) -> Iterator[Chunk]:
+    for chunk in chunks:
+        yield stream, chunk
 
 
 def _next(arrived: Arrivals, deadline: float, timeout_seconds: float, cancelled: Cancelled) -> Chunk | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from odooops_agent.commands import caddy, docker, postgres
@@ -12,7 +14,8 @@ from odooops_agent.errors import Permanent, Refused
 from odooops_agent.facts import OwnerTag, Session
 from odooops_agent.ports import ContainerSpec, Mount, Route
 from odooops_agent.runtime import manifest
-from odooops_agent.runtime.streams import Lines, follow
+from odooops_agent.runtime.docker import DockerRuntime
+from odooops_agent.runtime.streams import Lines, demultiplexed, follow
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 ROUTE = Route("demo/prod", ("shop.example",), ("www.shop.example",), "demo-prod-r1", 45, tls=True)
@@ -186,14 +189,39 @@ def test_lines_are_cut_whatever_the_chunks() -> None:
 
 def test_what_a_stream_raises_reaches_who_waits_for_it() -> None:
     def chunks() -> object:
-        yield b"a\n", None
-        yield b"no end", b"its own line\n"
+        yield from demultiplexed(iter([(b"a\n", None), (b"no end", b"its own line\n")]))
         raise ConnectionError("gone")
 
     got: list[str] = []
     with pytest.raises(ConnectionError):
         follow(chunks(), got.append, 5, lambda: False)  # type: ignore[arg-type]
     assert got == ["a", "its own line", "no end"]
+
+
+class LateLog:
+    """Docker's API as it is now and then: following a log ends before the last line is written down."""
+
+    def __init__(self, followed: bytes, whole: bytes) -> None:
+        self.followed, self.whole, self.waited = followed, whole, False
+
+    def logs(self, _name: str, *, follow: bool, stdout: bool, **_others: object) -> Iterator[bytes]:
+        if not stdout:
+            return iter(())
+        text = self.followed if follow else self.whole if self.waited else b""
+        return iter([text[:5], text[5:]])
+
+    def wait(self, _name: str) -> dict[str, int]:
+        self.waited = True
+        return {"StatusCode": 0}
+
+
+@pytest.mark.parametrize("followed", [b"", b"fir", b"first\n", b"first\nverd", b"first\nverdict"])
+def test_what_following_a_log_missed_is_read_at_the_end(followed: bytes, tmp_path: Path) -> None:
+    got: list[str] = []
+    client = SimpleNamespace(api=LateLog(followed, b"first\nverdict"))
+    runtime = DockerRuntime(client, "stack", tmp_path, SimpleNamespace(), (), tmp_path)  # type: ignore[arg-type]
+    assert runtime._to_its_end("one-off", 5, got.append, lambda: False) == 0
+    assert got == ["first", "verdict"]
 
 
 @pytest.mark.parametrize(
