@@ -181,16 +181,17 @@ def barred(sentence):
     return Condition("quarantine", label, GREEN, "Nothing in it was rolled back.")
 
 
-def approvals(given, needed, names, refusal=""):
+def approvals(given, needed, names, missing):
     """Tell how many approved.
 
     :param names: who approved
-    :param refusal: what else is missing although enough people approved, such as one of another group
+    :param missing: what is missing still, or None
     """
-    label, who = "Approvals", f" {', '.join(names)}." if names else ""
-    if given >= needed and not refusal:
-        return Condition("approvals", label, GREEN, f"{given} of {needed}.{who}" if needed else "None is asked for.")
-    return Condition("approvals", label, WAITING, f"{given} of {needed}.{who}", refusal, blocks=START)
+    detail = f"{given} of {needed}." if needed else "None is asked for."
+    detail += f" {', '.join(names)}." if names else ""
+    if missing:
+        return Condition("approvals", "Approvals", WAITING, detail, missing, blocks=START)
+    return Condition("approvals", "Approvals", GREEN, detail)
 
 
 def overridden(conditions, overrides):

@@ -21,6 +21,8 @@ class Question:
 
     ``authors`` are the ids of those who asked for it or wrote the release;
     ``approved_by`` are the ids of those who approved this very plan hash;
+    ``first`` and ``second`` are those among them of the two groups that both have to agree, ``second`` None when
+    one group is enough, and ``groups`` are the names of both;
     ``document`` is what they read, by its name, and ``unread`` are the states in which there is none yet.
     """
 
@@ -32,6 +34,9 @@ class Question:
     authors: frozenset = frozenset()
     approved_by: frozenset = frozenset()
     needed: int = 1
+    first: frozenset = frozenset()
+    second: frozenset | None = None
+    groups: str = ""
     group_name: str = "release manager"
     project: str = ""
     document: str = "plan"
@@ -76,6 +81,20 @@ def approval_refusal(question, person, plan_hash):
     return None
 
 
+def missing(question):
+    """Return what is missing although people approved, None when nothing is."""
+    counted = question.approved_by - question.authors
+    if len(counted) < question.needed:
+        left = question.needed - len(counted)
+        return f"{left} more {'person has' if left == 1 else 'people have'} to approve."
+    if question.second is None:
+        return None
+    first, second = counted & question.first, counted & question.second
+    if first and second and len(first | second) > 1:
+        return None
+    return f"Two people of different groups have to approve: {question.groups}."
+
+
 def is_approved(question):
     """Tell whether enough different people approved the current plan."""
-    return len(question.approved_by - question.authors) >= question.needed
+    return missing(question) is None

@@ -54,6 +54,7 @@ from . import backup_environment
 from . import backup_deployment
 from . import deployment_conditions
 from . import condition_override
+from . import deployment_policy
 from . import release_staging
 from . import backup_rollback
 from . import caught_mail

@@ -225,6 +225,7 @@ class OdooopsAgent(models.Model):
             self._notice_silent,
             self.env["odooops.operation"]._expire_leases,
             self.env["odooops.deployment"]._end_soaks,
+            self.env["odooops.deployment"]._renew_void,
             self.env["odooops.deployment"]._follow_conditions,
         )
         for job in jobs:

@@ -66,7 +66,7 @@ class OdooopsApproval(models.Model):
 
     def _is_too_old(self):
         """Return whether the policy asks for a newer one."""
-        hours = self._subject().policy_id.approval_hours
+        hours = self._subject()._approval_hours()
         return bool(hours) and self.create_date + timedelta(hours=hours) < fields.Datetime.now()
 
     def write(self, vals):

@@ -1,11 +1,16 @@
 from odoo import api, fields, models
 
-from ..core import checks
+from ..core import checks, rules
 from .mixins import says_bad_names
 
 _HASHED = (
     "approvals_needed",
+    "high_approvals_needed",
+    "critical_approvals_needed",
     "group_id",
+    "second_group_id",
+    "customer_approves",
+    "hotfix",
     "approval_hours",
     "soak_minutes",
     "staging_soak_minutes",
@@ -13,6 +18,7 @@ _HASHED = (
     "required_checks",
     "backup_max_age_hours",
 )
+_GROUPS = ("group_id", "second_group_id")
 _AUDITED = (*_HASHED, "name", "tier", "active")
 
 
@@ -36,9 +42,44 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How many different people; 0 deploys without asking, which production never does.",
     )
+    high_approvals_needed = fields.Integer(
+        string="For high risk",
+        default=1,
+        required=True,
+        tracking=True,
+        help="How many people at least approve a release of high risk.",
+    )
+    critical_approvals_needed = fields.Integer(
+        string="For critical risk",
+        default=2,
+        required=True,
+        tracking=True,
+        help="How many people at least approve a release of critical risk.",
+    )
+    second_group_id = fields.Many2one(
+        "res.groups",
+        string="Second group for critical risk",
+        tracking=True,
+        default=lambda self: self.env.ref("odooops_control.group_administrator", raise_if_not_found=False),
+        help="With critical risk one approver is of this group and another of the approvers; both are release managers "
+        "of the project. Left empty, one group is enough.",
+    )
+    customer_approves = fields.Boolean(
+        string="The customer approves too",
+        tracking=True,
+        help="Members of the project with the role Approver count as approvers: for a team of one or two, whose "
+        "customer names somebody.",
+    )
+    hotfix = fields.Boolean(
+        string="Hotfixes",
+        default=True,
+        tracking=True,
+        help="What is of low or medium risk, passed preflight and ran on staging may go without its time there and "
+        "without being watched, with a reason and one other person's approval.",
+    )
     approval_hours = fields.Integer(
         string="Approvals count for (hours)",
-        default=72,
+        default=24,
         required=True,
         tracking=True,
         help="What has not begun by then has to be approved again; 0 lets approvals stand.",
@@ -82,7 +123,9 @@ class OdooopsApprovalPolicy(models.Model):
     environment_ids = fields.One2many("odooops.environment", "policy_id", string="Environments")
 
     _approvals_needed_check = models.Constraint(
-        "CHECK (approvals_needed BETWEEN 0 AND 9)", "Ask for between 0 and 9 approvals."
+        "CHECK (approvals_needed BETWEEN 0 AND 9 AND high_approvals_needed BETWEEN 0 AND 9"
+        " AND critical_approvals_needed BETWEEN 0 AND 9)",
+        "Ask for between 0 and 9 approvals.",
     )
     _production_check = models.Constraint(
         "CHECK (tier IS DISTINCT FROM 'production' OR approvals_needed > 0)",
@@ -123,7 +166,7 @@ class OdooopsApprovalPolicy(models.Model):
     def _values(self):
         """Return what the audit log keeps of a policy."""
         self.ensure_one()
-        return {name: self[name].id if name == "group_id" else self[name] for name in _AUDITED}
+        return {name: self[name].id if name in _GROUPS else self[name] for name in _AUDITED}
 
     def _audit(self, action, values):
         self.env["odooops.audit.event"]._record(self, action, version=self.version, values=values)
@@ -131,6 +174,16 @@ class OdooopsApprovalPolicy(models.Model):
     def _rules(self):
         """Return what an approval was given under."""
         return [self[name] for name in _HASHED]
+
+    def _asked(self):
+        """Return what it asks for, as the core compares it and a deployment keeps it."""
+        plain = [name for name in rules.STRICTER if name in self._fields and name != "required_checks"]
+        return {
+            **{name: self[name] for name in plain},
+            "required_checks": sorted(self._required_checks()),
+            "group_ids": self.group_id.ids,
+            "second_group_ids": self.second_group_id.ids,
+        }
 
     def _required_checks(self):
         """Return the names of the checks without which nothing goes to production; without a policy all of them."""

@@ -15,12 +15,12 @@ class OdooopsDeployment(models.Model):
         return super(OdooopsDeployment, self - waiting)._enqueue_deploy()
 
     def _backup_is_stale(self):
-        known, rules = self.environment_id._kept_backups(), self.policy_id
+        known, rules = self.environment_id._kept_backups(), self._rules()
         if "backup" in self._overrides():
             return False
-        if rules.backup_first and known.has_data and not self._own_backup():
+        if rules["backup_first"] and known.has_data and not self._own_backup():
             return True
-        return backup.is_stale(known, fields.Datetime.now(), rules.backup_max_age_hours)
+        return backup.is_stale(known, fields.Datetime.now(), rules["backup_max_age_hours"])
 
     def _own_backup(self):
         """Return the backup that was taken for this deployment since it was decided on."""

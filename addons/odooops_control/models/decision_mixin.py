@@ -51,7 +51,7 @@ class OdooopsDecisionMixin(models.AbstractModel):
     def _person(self, user):
         wanted = self._approver_groups()
         return policy.Person(
-            id=user.id,
+            id=user._odooops_people()[0],
             name=user.name,
             in_group=user.active and wanted <= user.sudo().all_group_ids,
             on_project=self.project_id._role_of(user) == "release_manager",
@@ -60,9 +60,19 @@ class OdooopsDecisionMixin(models.AbstractModel):
     def _who_may_approve(self):
         """Return the release managers whose approval still counts."""
         question = self._question()
-        return self.project_id._release_managers().filtered(
-            lambda user: user.id not in question.authors | question.approved_by and self._person(user).in_group
+        people = {user: self._person(user) for user in self._approvers()}
+        done = question.authors | question.approved_by
+        return self.env["res.users"].union(
+            *(user for user, person in people.items() if person.id not in done and person.in_group)
         )
+
+    def _approvers(self):
+        """Return the people of the project who decide, whatever their groups."""
+        return self.project_id._release_managers()
+
+    def _approval_hours(self):
+        """Return for how many hours an approval counts, 0 for as long as it takes."""
+        return self.policy_id.approval_hours
 
     def _refuse(self, sentence):
         if sentence:

@@ -230,7 +230,7 @@ class OdooopsDeployment(models.Model):
 
     def _watch_again(self, now):
         """Begin the watch anew and tell people: what is red does not become live."""
-        self.soak_until = now + timedelta(minutes=max(self.policy_id.soak_minutes, 1))
+        self.soak_until = now + timedelta(minutes=max(self._soak_minutes(), 1))
         text = self.env._(
             "%(environment)s is red at the end of the watch: %(detail)s It goes on until all is green.",
             environment=self.environment_id.key,

@@ -104,7 +104,7 @@ class OdooopsDeployment(models.Model):
             environment.database_uuid = result["database_uuid"][:64]
         environment.indeterminate = False
         former._update_state("superseded")
-        minutes = self.policy_id.soak_minutes
+        minutes = self._soak_minutes()
         now = fields.Datetime.now()
         if minutes:
             self._update_state("soaking", soak_until=now + timedelta(minutes=minutes))

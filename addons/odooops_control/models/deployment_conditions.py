@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
-from ..core import conditions, transitions
+from ..core import conditions, policy, transitions
 
 
 class OdooopsDeployment(models.Model):
@@ -41,30 +41,28 @@ class OdooopsDeployment(models.Model):
         release, runs = self.release_id, self.release_id._staging_runs()
         results = release._check_results()
         return [
-            conditions.preflight(self.tag, results, self.policy_id._required_checks()),
+            conditions.preflight(self.tag, results, self._rules()["required_checks"]),
             conditions.oca(results),
             conditions.staging(self.tag, runs),
-            conditions.staging_time(runs, now, self.policy_id.staging_soak_minutes),
+            conditions.staging_time(runs, now, self._rules()["staging_soak_minutes"]),
             conditions.staging_health(release._staging_health()),
             conditions.barred(release._bar_sentence(self.tag)),
         ]
 
     def _backup_conditions(self, now):
-        rules, environment = self.policy_id, self.environment_id
+        rules, environment = self._rules(), self.environment_id
         known = environment._kept_backups()
-        always = rules.backup_first and not self._own_backup()
+        always = rules["backup_first"] and not self._own_backup()
         return [
-            conditions.backup(known, now, rules.backup_max_age_hours, always, environment._backup_impossible()),
-            conditions.restore_test(known, now, rules.proven_max_age_hours),
+            conditions.backup(known, now, rules["backup_max_age_hours"], always, environment._backup_impossible()),
+            conditions.restore_test(known, now, rules["proven_max_age_hours"]),
         ]
 
     def _start_conditions(self, now):
         """Return what people and the calendar have to say before it begins."""
         question = self._question()
-        people = self._valid_approvals().user_id
-        return [
-            conditions.approvals(len(question.approved_by - question.authors), question.needed, people.mapped("name"))
-        ]
+        given, names = question.approved_by - question.authors, self._valid_approvals().user_id.mapped("name")
+        return [conditions.approvals(len(given), question.needed, names, policy.missing(question))]
 
     def _standing_in_the_way(self, *steps):
         """Return the conditions that keep it from being asked for, or from beginning."""

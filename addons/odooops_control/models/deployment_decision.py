@@ -2,7 +2,7 @@ from odoo import api, models
 from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import UserError
 
-from ..core import conditions, policy
+from ..core import conditions, policy, rules
 from .mixins import interactive_only
 
 _APPROVAL_ACTIVITY = "odooops_control.mail_activity_approval"
@@ -13,7 +13,7 @@ class OdooopsDeployment(models.Model):
     _decision_link = "deployment_id"
     _approval_activity = _APPROVAL_ACTIVITY
 
-    @api.depends("approval_ids.decision", "plan_hash", "plan_count", "policy_id.approvals_needed")
+    @api.depends("approval_ids.decision", "plan_hash", "plan_count", "policy_id.version", "risk_tier", "hotfix_reason")
     def _compute_approvals(self):
         for deployment in self:
             deployment._fill_approvals()
@@ -35,26 +35,33 @@ class OdooopsDeployment(models.Model):
     def _question(self):
         """Return what is to be decided, for the core."""
         self.ensure_one()
-        rules = self.policy_id
+        people, both = self._valid_approvals().user_id, self._second_groups()
         return policy.Question(
             name=self.name,
             state=self.state,
             state_label=self._label(),
             plan_hash=self.plan_hash or "",
-            policy_current=self.policy_reference == rules._reference(),
-            authors=frozenset(
-                (self.requested_by_id | self.release_id.author_id | self.release_id.registered_by_id).ids
+            policy_current=self.policy_reference == self.policy_id._reference(),
+            authors=frozenset(self._authors()._odooops_people()),
+            approved_by=frozenset(people._odooops_people()),
+            first=frozenset(people.filtered(self._is_of_first_group)._odooops_people()),
+            second=frozenset(people.filtered(lambda one: both <= one.all_group_ids)._odooops_people())
+            if both
+            else None,
+            groups=self.env._(
+                "%(first)s and %(second)s",
+                first=", ".join(self._approver_groups().mapped("name")),
+                second=", ".join(both.mapped("name")),
             ),
-            approved_by=frozenset(self._valid_approvals().user_id.ids),
             needed=self._approvals_needed(),
-            group_name=(rules.group_id.name or self.env._("Release Manager")).lower(),
+            group_name=(self.policy_id.group_id.name or self.env._("Release Manager")).lower(),
             project=self.project_id.code,
         )
 
     def _approvals_needed(self):
         """Return how many people have to approve: on production one at least, whatever the policy says."""
         least = 1 if "production" in (self.tier, self.environment_id.tier) else 0
-        return max(least, self.policy_id.approvals_needed)
+        return rules.approvals(self._rules(), self.release_id.risk_tier, least, self._is_hotfix())
 
     def _ask_for_approval(self):
         """Wait for people when the policy says so, else go on; nobody is asked before a machine is content."""

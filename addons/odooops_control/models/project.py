@@ -10,6 +10,7 @@ _GROUPS_OF_ROLE = {
     "ci": "odooops_control.group_ci,odooops_control.group_developer",
     "developer": "odooops_control.group_developer",
     "release_manager": "odooops_control.group_release_manager",
+    "approver": "odooops_control.group_approver,odooops_control.group_release_manager",
 }
 
 
@@ -148,9 +149,12 @@ class OdooopsProject(models.Model):
 
     def _release_managers(self):
         """Return the users who may approve on this project."""
-        group = self.env.ref("odooops_control.group_release_manager")
-        members = self.sudo().member_ids.filtered(lambda member: member.role == "release_manager")
-        return members.user_id.filtered(lambda user: user.active and group in user.all_group_ids)
+        return self._members_of_role("release_manager")
+
+    def _members_of_role(self, role):
+        """Return the active users who have this role and a group that goes with it."""
+        members = self.sudo().member_ids.filtered(lambda member: member.role == role)
+        return members.user_id.filtered(lambda user: user.active and user.has_groups(_GROUPS_OF_ROLE[role]))
 
     def _notify_release_managers(self, record, summary, note):
         """Give every release manager of the project a warning to look after, the same one once."""

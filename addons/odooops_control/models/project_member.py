@@ -19,11 +19,12 @@ class OdooopsProjectMember(models.Model):
             ("ci", "CI"),
             ("developer", "Developer"),
             ("release_manager", "Release Manager"),
+            ("approver", "Approver"),
         ],
         required=True,
         default="developer",
-        help="A viewer reads, CI registers releases and asks for deployments, a developer asks "
-        "for deployments, a release manager decides on them.",
+        help="A viewer reads, CI registers releases and asks for deployments, a developer asks for deployments, a "
+        "release manager decides on them. An approver is the customer's: they decide where the policy says so.",
     )
 
     _user_uniq = models.Constraint("UNIQUE (project_id, user_id)", "This user is a member already.")

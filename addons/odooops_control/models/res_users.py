@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from odoo import api, fields, models
+from odoo.tools import email_normalize
 
 _KEY_WARNING = timedelta(days=14)
 
@@ -87,6 +88,23 @@ class ResUsers(models.Model):
                     summary=self.env._("The key of %s expires", name),
                     note=self.env._("Make a new key: old and new are valid side by side until then."),
                 )
+
+    def _odooops_people(self):
+        """Return an id for each person behind these users: who has two accounts with one e-mail address is one."""
+        addresses = {user: user._odooops_addresses() for user in self.sudo()}
+        wanted = sorted(set().union(*addresses.values()))
+        twins = self.sudo().with_context(active_test=False)
+        twins = twins.search(["|", ("email_normalized", "in", wanted), ("login", "in", wanted)]) if wanted else twins
+        known = {twin: twin._odooops_addresses() for twin in twins | self.sudo()}
+        return [
+            min([user.id, *(twin.id for twin, theirs in known.items() if theirs & mine)])
+            for user, mine in addresses.items()
+        ]
+
+    def _odooops_addresses(self):
+        """Return the e-mail addresses by which this person is known here, the login included."""
+        login = email_normalize(self.login or "")
+        return {address for address in (self.email_normalized, login) if address}
 
     def _odooops_project_ids(self):
         """Return the ids of the projects this user is a member of, for record rules."""

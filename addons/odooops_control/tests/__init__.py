@@ -20,6 +20,7 @@ from . import test_journey
 from . import test_lease
 from . import test_neutralize
 from . import test_oidc
+from . import test_policy
 from . import test_public_methods
 from . import test_quarantine
 from . import test_rollback

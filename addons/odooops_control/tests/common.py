@@ -85,7 +85,9 @@ class OdooopsSetup:
 
     @classmethod
     def _person(cls, login, group, role):
-        user = new_test_user(cls.env, login, groups=f"odooops_control.{group}", password=PASSWORD)
+        # Odoo's own default is one address for all of them, and who shares an address is one person.
+        email = f"{login}@example.com"
+        user = new_test_user(cls.env, login, groups=f"odooops_control.{group}", password=PASSWORD, email=email)
         if role:
             cls._join(user, role)
         return user

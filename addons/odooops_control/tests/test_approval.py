@@ -176,9 +176,9 @@ class TestApproval(OdooopsCase):
 
     def test_an_approval_grows_old(self):
         self.deployment._approve(self.manager, PLAN_HASH)
-        with freeze_time(fields.Datetime.now() + timedelta(hours=71)):
+        with freeze_time(fields.Datetime.now() + timedelta(hours=23)):
             self.assertTrue(self.deployment._may_run())
-        self.env.cr.execute("UPDATE odooops_approval SET create_date = create_date - interval '73 hours'")
+        self.env.cr.execute("UPDATE odooops_approval SET create_date = create_date - interval '25 hours'")
         self.deployment.approval_ids.invalidate_recordset()
         self.assertFalse(self._lease(("deploy",)))
         self.assertEqual(self.deployment.state, "draft")
