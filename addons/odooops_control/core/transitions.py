@@ -73,8 +73,21 @@ BACKUP = {
     "forgotten": set(),
 }
 
-EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "destroy")
-HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "clone", "rehearse")
+CLONE = {
+    # First what was configured by hand is listed; where that would be lost, someone decides.
+    "inspecting": {"waiting", "queued", "failed", "cancelled"},
+    "waiting": {"queued", "failed", "cancelled"},
+    "queued": {"running", "done", "failed", "cancelled"},
+    "running": {"queued", "done", "failed", "cancelled"},
+    "done": set(),
+    # An agent that comes back with the current token may still say how it ended.
+    "failed": {"running", "done"},
+    "cancelled": {"done", "failed"},
+}
+CLONE_ACTIVE = ("inspecting", "waiting", "queued", "running")
+
+EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "clone", "destroy")
+HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "rehearse")
 MAX_ATTEMPTS = 3
 
 

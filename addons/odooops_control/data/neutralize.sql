@@ -9,7 +9,10 @@ UPDATE odooops_deployment
 UPDATE odooops_rollback_request
    SET state = 'cancelled', is_active = false, ended_at = now() AT TIME ZONE 'utc'
  WHERE state IN ('draft', 'previewing', 'awaiting_approval', 'approved', 'queued', 'running');
-UPDATE odooops_environment SET auto_deploy = false;
+UPDATE odooops_clone
+   SET state = 'cancelled', ended_at = now() AT TIME ZONE 'utc'
+ WHERE state IN ('inspecting', 'waiting', 'queued', 'running');
+UPDATE odooops_environment SET auto_deploy = false, clone_schedule = 'none';
 DELETE FROM res_users_apikeys
  WHERE user_id IN (
        SELECT rel.uid

@@ -57,6 +57,14 @@ from . import condition_override
 from . import deployment_policy
 from . import release_staging
 from . import backup_rollback
+from . import clone
+from . import clone_agent
+from . import clone_environment
+from . import clone_ci
+from . import clone_deployment
+from . import clone_operation
+from . import clone_project
+from . import inspection
 from . import caught_mail
 from . import mail_environment
 from . import ir_http

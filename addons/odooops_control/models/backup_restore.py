@@ -104,7 +104,9 @@ class OdooopsBackup(models.Model):
         if isinstance(result.get("restore_set"), dict) and former:
             self.env["odooops.restore.set"]._record(former, operation, result["restore_set"])
         known, seen = environment.database_uuid, result.get("database_uuid")
-        if result.get("digest") != self.digest or (known and seen and seen != known):
+        # A copy has an identity of its own, so that a backup of before it bears another.
+        expected = (known,) if environment.tier == "production" else (known, self.database_uuid)
+        if result.get("digest") != self.digest or (known and seen and seen not in expected):
             environment.indeterminate = True
             environment._tell_of_backup(
                 self.env._(
@@ -112,7 +114,7 @@ class OdooopsBackup(models.Model):
                 )
             )
             return
-        if isinstance(seen, str) and not known:
+        if isinstance(seen, str) and seen != known:
             environment.database_uuid = seen[:64]
         environment.indeterminate = False
         restored = environment.deployment_ids.filtered(

@@ -21,6 +21,7 @@ _MACHINE_FIELDS = frozenset(
         "running_deployment_id",
         "indeterminate",
         "asked_at",
+        "exported_as_of",
     )
 )
 # What names a database or says how carefully it is treated stays as long as there is one.

@@ -25,6 +25,7 @@ class OdooopsOperation(models.Model):
             ("backup", "Back up"),
             ("restore_test", "Restore test"),
             ("clone", "Clone"),
+            ("inspect", "Inspect"),
             ("rehearse", "Rehearse"),
             ("destroy", "Destroy"),
             ("health", "Health"),
@@ -67,7 +68,7 @@ class OdooopsOperation(models.Model):
     reported = fields.Boolean(readonly=True, help="The agent said how it ended.")
     error_code = fields.Char(readonly=True)
     error_message = fields.Char(readonly=True)
-    result = fields.Json(readonly=True, prefetch=False)
+    result = fields.Json(readonly=True, prefetch=False, groups="odooops_control.group_developer")
     step_ids = fields.One2many("odooops.operation.step", "operation_id", string="Steps", readonly=True)
     log_ids = fields.One2many("odooops.operation.log", "operation_id", readonly=True)
     current_step = fields.Char(compute="_compute_current_step")

@@ -45,6 +45,7 @@ class OdooopsRestoreSet(models.Model):
     from_digest = fields.Char(string="Image digest", readonly=True)
     from_release_id = fields.Many2one("odooops.release", compute="_compute_from_release", string="Release")
     config_hash = fields.Char(readonly=True)
+    database_uuid = fields.Char(readonly=True, help="The identity that its database bears; a copy has one of its own.")
     database_snapshot = fields.Char(readonly=True)
     filestore_snapshot = fields.Char(readonly=True)
     database_bytes = fields.Float(readonly=True, digits=(20, 0))
@@ -105,6 +106,7 @@ class OdooopsRestoreSet(models.Model):
                 "operation_id": operation.id,
                 "token": token,
                 "tag": environment.running_tag,
+                "database_uuid": environment.database_uuid,
                 "database_bytes": size if isinstance(size, int | float) else 0,
                 "module_versions": versions if isinstance(versions, dict) else {},
                 "submodules": environment.running_release_id.submodules or {},

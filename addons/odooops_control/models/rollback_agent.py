@@ -140,6 +140,8 @@ class OdooopsRollbackRequest(models.Model):
         self._turn_the_ledger_back()
         self.environment_id._on_agent_result(result)
         self.environment_id.indeterminate = False
+        if result.get("database_uuid") and result["database_uuid"] == self._identity_of_target():
+            self.environment_id.database_uuid = result["database_uuid"]
         self.lost = rollback.checked_loss(result.get("lost")) or False
         self._update_state("done")
         self.env["odooops.restore.set"]._apply_policy(self.environment_id)
@@ -176,9 +178,14 @@ class OdooopsRollbackRequest(models.Model):
             )
         # An agent that could not read the identity just then says none.
         known, seen = environment.database_uuid, result.get("database_uuid")
-        if known and seen and seen != known:
+        if known and seen and seen != known and seen != self._identity_of_target():
             return self.env._("The database of %s is not the one it had: find out why first.", environment.key)
         return None
+
+    def _identity_of_target(self):
+        """Return the identity of what is put back: before or after a copy it is not the one that is there now."""
+        kept = {"full": self.restore_set_id, "backup": self.backup_id}.get(self.mode)
+        return kept.database_uuid if kept and self.tier != "production" else None
 
     def _on_unproven(self, operation, result, sentence):
         """Stop everything here: the agent's own report contradicts what it was told."""

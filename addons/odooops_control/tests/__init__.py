@@ -31,3 +31,5 @@ from . import test_views
 from . import test_wakeup
 from . import test_wizards
 from . import test_caught_mail
+from . import test_clone
+from . import test_inspection

@@ -21,6 +21,7 @@ PROJECT_MODELS = (
     "odooops.quarantine",
     "odooops.backup",
     "odooops.backup.repository",
+    "odooops.clone",
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.trust",
@@ -41,6 +42,8 @@ LEDGER = (
     "odooops.rollback.request",
     "odooops.quarantine",
     "odooops.backup",
+    "odooops.clone",
+    "odooops.caught.mail",
     "odooops.event",
     "odooops.check.run",
     "odooops.oidc.use",
@@ -125,6 +128,17 @@ class TestAccess(OdooopsCase):
         environment.repository_id = repository
         cls.env["odooops.backup"].create(
             {"environment_id": environment.id, "repository_id": repository.id, "reason": "button"}
+        )
+        lower = environment.project_id.environment_ids.filtered(lambda one: one.tier == "staging")
+        cls.env["odooops.clone"].create(
+            {
+                "environment_id": lower.id,
+                "source_id": (lower.project_id.environment_ids - lower)[:1].id,
+                "release_id": deployment.release_id.id,
+                "data_as_of": "2026-11-23 10:00:00",
+                "reason": "button",
+                "state": "done",
+            }
         )
         cls.env["odooops.approval"].create(
             {
@@ -265,6 +279,8 @@ class TestAccess(OdooopsCase):
             ("odooops.rollback.decision.wizard", (self.manager, self.administrator)),
             ("odooops.rollback.review.wizard", (self.manager, self.administrator)),
             ("odooops.quarantine.wizard", (self.manager, self.administrator)),
+            ("odooops.clone.wizard", (self.developer, self.manager, self.administrator)),
+            ("odooops.restore.wizard", (self.manager, self.administrator)),
         ):
             for user in (self.viewer, self.developer, self.manager, self.administrator, self.ci):
                 with self.subTest(model=model, user=user.login):

@@ -10,3 +10,4 @@ from . import restore_wizard
 from . import rollback_decision_wizard
 from . import rollback_review_wizard
 from . import rollback_wizard
+from . import clone_wizard
