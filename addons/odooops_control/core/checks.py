@@ -132,5 +132,19 @@ def refusal(tag, results, required=()):
     return None
 
 
+def is_overruled(before, after, same_reporter, is_ci):
+    """Tell whether a person would turn round what somebody else found: CI may look again, people may not overrule it.
+
+    :param before: the status that is recorded
+    :param after: the one that is reported now
+    """
+    return before in BAD and after not in BAD and not same_reporter and not is_ci
+
+
+def is_finished(status):
+    """Tell whether a check with this status has ended."""
+    return status not in _UNFINISHED
+
+
 def _with_status(results, statuses):
     return ", ".join(sorted(name for name, status in results.items() if status in statuses))

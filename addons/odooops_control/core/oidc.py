@@ -187,6 +187,13 @@ def commit_refusal(claims, commit_sha):
     return f"The job was started by {_text(claims, 'sha')[:7]} and may not register {shown(commit_sha)[:7]}."
 
 
+def report_refusal(claims, commit_sha):
+    """Return why a job may not report a check of a commit, or None: it looks at the one it was started for."""
+    if _text(claims, "sha") == commit_sha:
+        return None
+    return f"The job was started for {_text(claims, 'sha')[:7]} and may not report on {shown(commit_sha)[:7]}."
+
+
 def ref_refusal(claims, ref, has_image):
     """Return why a job may not register under a ref, or None.
 

@@ -2,7 +2,7 @@ from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..core import checks, names, redact
-from .mixins import says_bad_names
+from .mixins import Conflict, says_bad_names
 
 
 class OdooopsCheckRun(models.Model):
@@ -48,7 +48,7 @@ class OdooopsCheckRun(models.Model):
     @api.model
     @says_bad_names
     def report(self, project, commit_sha, name, status, summary="", details=None):
-        """Record a check's result for a commit; a later result of the same check takes its place.
+        """Record a check's result for a commit; a later result of the same check takes its place, and is audited.
 
         :param str project: the project's code
         :param str commit_sha: 40 hex digits; the release may be registered before or after
@@ -57,17 +57,26 @@ class OdooopsCheckRun(models.Model):
         :param str summary: one sentence
         :param dict details: findings and facts; for ``risk`` its ``tier``
         :return: id, status, and the release's risk tier, None while it is not registered
-        :raises: 403 without the role, 404 for an unknown project, 422 for what is malformed
+        :raises: 403 without the role or for another job's commit, 404 for an unknown project, 409 for a person who
+            overrules CI, 422 for what is malformed
         """
         found = self.env["odooops.project"]._find(project)
         found._require_role("ci", "release_manager")
         names.require_commit(commit_sha)
+        self._refuse_report(found, commit_sha)
         [check] = self._record(found, commit_sha, [checks.parse(name, status, summary, details)])
         return {"id": check.id, "status": check.status, "risk_tier": check.release_id.risk_tier or None}
 
     @api.model
+    def _refuse_report(self, project, commit_sha):
+        """Refuse who may not report on this commit."""
+
+    @api.model
     def _record(self, project, commit_sha, results):
-        """Write results down and raise the risk tier of the commit's release; return the records, in sudo."""
+        """Write results down and raise the risk tier of the commit's release; return the records, in sudo.
+
+        :raises Conflict: when a person would overrule what CI found
+        """
         release = (
             self.env["odooops.release"]
             .sudo()
@@ -76,6 +85,7 @@ class OdooopsCheckRun(models.Model):
         records = self.sudo()
         for result in results:
             record = self._of(project, commit_sha, result.name)
+            record._before_change(result)
             record.write(
                 {
                     "status": result.status,
@@ -110,6 +120,33 @@ class OdooopsCheckRun(models.Model):
         return self.sudo().search(
             [("project_id", "=", project.id), ("commit_sha", "=", commit_sha), ("name", "=", name)], limit=1
         )
+
+    def _before_change(self, result):
+        """Keep in the audit log what another result takes the place of; refuse a person to overrule CI."""
+        reporter = self.reported_by_id
+        if not reporter or result.status == self.status:
+            return
+        is_ci = self.project_id._role_of(self.env.user) == "ci"
+        if checks.is_overruled(self.status, result.status, reporter == self.env.user, is_ci):
+            raise Conflict(
+                self.env._(
+                    "%(name)s of %(commit)s did not pass, as %(reporter)s found: let the workflow run again, or mend "
+                    "the commit.",
+                    name=self.name,
+                    commit=self.commit_sha[:7],
+                    reporter=reporter.name,
+                )
+            )
+        if checks.is_finished(self.status):
+            self.env["odooops.audit.event"]._record(
+                self,
+                "check.changed",
+                name=self.name,
+                commit_sha=self.commit_sha,
+                before=self.status,
+                after=result.status,
+                reported_before_by=reporter.login,
+            )
 
     def _on_reported(self):
         """Follow up on results that came in."""

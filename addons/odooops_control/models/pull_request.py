@@ -157,14 +157,11 @@ class OdooopsRelease(models.Model):
     _inherit = "odooops.release"
 
     def _received(self, ref, is_new):
-        """Give a new release the risk of the pull request that it was merged from."""
+        """Give a new release the risk of the pull requests that come with it."""
         if is_new:
-            merged = (
-                self.env["odooops.pull.request"]
-                .sudo()
-                .search([("project_id", "=", self.project_id.id), ("merge_sha", "=", self.commit_sha)])
-            )
-            for request in merged:
+            merged = [("project_id", "=", self.project_id.id), ("state", "=", "merged")]
+            brought = ("merge_sha", "in", self._commits_brought())
+            for request in self.env["odooops.pull.request"].sudo().search([*merged, brought]):
                 self._raise_risk(request.risk_tier)
         return super()._received(ref, is_new)
 

@@ -1,3 +1,5 @@
+import itertools
+
 from odoo import api, fields, models
 
 from ..core import checks
@@ -38,8 +40,24 @@ class OdooopsRelease(models.Model):
         found = self.env["odooops.project"]._find(project)
         found._require_role("ci", "developer", "release_manager")
         newest = self.sudo().search([("project_id", "=", found.id)], order="id desc", limit=_NEWEST)
-        passed = newest.filtered(lambda one: not checks.refusal(one.name, one._check_results(), checks.REQUIRED))
-        return {"commits": passed.mapped("commit_sha")}
+        return {"commits": newest.filtered(lambda one: one._has_passed()).mapped("commit_sha")}
+
+    def _has_passed(self):
+        """Tell whether every check passed."""
+        return not checks.refusal(self.name, self._check_results(), checks.REQUIRED)
+
+    def _commits_brought(self):
+        """Return the commits that this release brings: its own, and those before it that never passed in a release."""
+        passed = set(self._ancestors_of().filtered(lambda one: one != self and one._has_passed()).mapped("commit_sha"))
+        return [self.commit_sha, *itertools.takewhile(lambda one: one not in passed, (self.ancestors or [])[1:])]
+
+    def _brought_to(self, running):
+        """Return the releases that come with this one where `running` is what runs there."""
+        if self.ancestors:
+            theirs = {running.commit_sha, *(running.ancestors or [])}
+            return self | self._ancestors_of().filtered(lambda one: one.commit_sha not in theirs)
+        between = [("project_id", "=", self.project_id.id), ("id", ">", running.id or 0), ("id", "<", self.id)]
+        return self | self.search(between)
 
     def _check_results(self):
         """Return the checks' names with their statuses."""
@@ -49,17 +67,20 @@ class OdooopsRelease(models.Model):
         """Take in, with a new release, what was reported for its commit before."""
         if is_new:
             Check = self.env["odooops.check.run"]
-            Check._record(self.project_id, self.commit_sha, checks.parse_all(self.checks))
             of_commit = [("project_id", "=", self.project_id.id), ("commit_sha", "=", self.commit_sha)]
             known = Check.sudo().search([*of_commit, ("release_id", "=", False)])
             known.release_id = self
-            self._take_in_checks(known)
+            # Before a push's own result takes the place of its pull request's, which knew the labels.
+            self._raise_risk(known._risk())
+            given = Check._record(self.project_id, self.commit_sha, checks.parse_all(self.checks))
+            self._take_in_checks(known - given)
         return super()._received(ref, is_new)
 
     @api.model
     def _wanted(self, project, ref, commit_sha, image, manifest, given):
-        """Refuse checks that are malformed before anything is recorded."""
-        checks.parse_all(given)
+        """Refuse checks that are malformed, or of who may not report any, before anything is recorded."""
+        if checks.parse_all(given):
+            project._require_role("ci", "release_manager")
         return super()._wanted(project, ref, commit_sha, image, manifest, given)
 
     def _take_in_checks(self, records):
@@ -82,6 +103,20 @@ class OdooopsRelease(models.Model):
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
 
-    risk_tier = fields.Selection(related="release_id.risk_tier", string="Risk")
+    risk_tier = fields.Selection(
+        [(tier, tier.capitalize()) for tier in checks.RISKS],
+        compute="_compute_risk_tier",
+        string="Risk",
+        help="The highest of the releases that come with it: its own, and those before it that do not run there yet.",
+    )
     check_state = fields.Selection(related="release_id.check_state", string="Preflight")
     check_ids = fields.One2many(related="release_id.check_ids", string="Checks")
+
+    @api.depends("release_id.risk_tier", "environment_id.running_deployment_id")
+    def _compute_risk_tier(self):
+        for deployment in self:
+            release, running = deployment.sudo().release_id, deployment.sudo().environment_id.running_deployment_id
+            tier = "unknown"
+            for one in release._brought_to(running.release_id):
+                tier = checks.higher(tier, one.risk_tier)
+            deployment.risk_tier = tier

@@ -2,6 +2,7 @@ from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
 
+from ..models.mixins import Conflict
 from .common import DIGEST_B, DIGEST_C, PASSED, SHA_A, SHA_B, SHA_C, OdooopsCase, OdooopsHttpCase
 
 RISK_HIGH = {"tier": "high"}
@@ -116,6 +117,54 @@ class TestChecks(OdooopsCase):
             deployment._approve(self.manager, deployment.plan_hash)
         with self.assertRaisesRegex(UserError, "is no name of a check"):
             self.prod.policy_id.required_checks = "lint; tests"
+
+    def test_red_turns_green_by_whoever_found_it_or_ci_alone(self):
+        self._register()
+        self._report("tests", "failure")
+        with self.assertRaisesRegex(UserError, "tests of aaaaaaa did not pass, as CI found: let the workflow run"):
+            self._report("tests", "success", user=self.manager)
+        self.assertEqual(self._release().check_ids.status, "failure")
+        self._report("tests", "in_progress")
+        self._report("tests", "success")
+        self._report("tests", "success")
+        self._report("lint", "failure", user=self.manager)
+        self._report("lint", "success", user=self.manager)
+        self.env.cr.precommit.run()
+        audit = self.env["odooops.audit.event"].search([("action", "=", "check.changed")]).sorted("id")
+        self.assertEqual(
+            [(one.details["name"], one.details["before"], one.details["after"]) for one in audit],
+            [("tests", "failure", "in_progress"), ("lint", "failure", "success")],
+        )
+
+    def test_registration_overrules_nobody(self):
+        self._report("tests", "failure")
+        with self.assertRaises(Conflict):
+            self._register(checks=PASSED, user=self.manager)
+        with self.assertRaises(AccessError):
+            self._register(checks=PASSED, user=self.developer)
+        self.assertFalse(self._release())
+
+    def test_label_of_a_pull_request_outlives_the_push_of_its_commit(self):
+        self._report("risk", details={"tier": "critical"})
+        self.assertEqual(self._register(checks=PASSED)["risk_tier"], "critical")
+
+    def test_risk_of_what_comes_with_a_release(self):
+        self._register(checks=[*PASSED[:-1], {**PASSED[-1], "facts": {"tier": "critical"}}])
+        answer = self._register(sha=SHA_B, digest=DIGEST_B, ancestors=[SHA_A], checks=PASSED)
+        self.assertEqual(answer["risk_tier"], "low")
+        release = self.env["odooops.release"].browse(answer["id"])
+        [deployment] = release.deployment_ids
+        self.assertEqual(deployment.risk_tier, "critical", "what is not there yet comes with it")
+        self._plan(deployment)
+        self._deploy(deployment)
+        later = self._register(sha=SHA_C, digest=DIGEST_C, ancestors=[SHA_B, SHA_A], checks=PASSED)
+        self.assertEqual(self.env["odooops.release"].browse(later["id"]).deployment_ids.risk_tier, "low")
+
+    def test_risk_of_what_may_come_with_it(self):
+        """Where nobody knows what a release contains, all since the one that runs counts."""
+        self._register(checks=[{**PASSED[-1], "facts": {"tier": "high"}}])
+        answer = self._register(sha=SHA_B, digest=DIGEST_B)
+        self.assertEqual(self.env["odooops.release"].browse(answer["id"]).deployment_ids.risk_tier, "high")
 
     def test_which_commits_passed(self):
         self._register(checks=PASSED)

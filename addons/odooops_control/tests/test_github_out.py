@@ -11,7 +11,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from .. import github_client
-from .common import SHA_A, SHA_B, OdooopsCase
+from .common import DIGEST_C, PASSED, SHA_A, SHA_B, SHA_C, OdooopsCase
 from .common_github import REPOSITORY, SECRET, GithubSetup
 from .fake_github import TOKEN, FakeGithub
 
@@ -266,6 +266,17 @@ class TestGithubOut(GithubSetup, OdooopsCase):
         self._pull_request(labels=["risk: critical"])
         self._pull_request("closed", labels=["risk: critical"], state="closed", merged=True, merge_commit_sha=SHA_A)
         self.assertEqual(self._register()["risk_tier"], "critical")
+
+    def test_risk_of_a_pull_request_whose_own_push_was_never_released(self):
+        """Its run was cancelled or red: the next release brings it, and with it its risk."""
+        self._register(sha=SHA_C, digest=DIGEST_C, checks=PASSED)
+        self._pull_request("closed", labels=["risk: high"], state="closed", merged=True, merge_commit_sha=SHA_B)
+        answer = self._register(checks=PASSED, ancestors=[SHA_B, SHA_C])
+        self.assertEqual(answer["risk_tier"], "high")
+        later = self._register(
+            sha="d" * 40, digest=f"sha256:{'4' * 64}", ancestors=[SHA_A, SHA_B, SHA_C], checks=PASSED
+        )
+        self.assertEqual(later["risk_tier"], "low", "it came with the one before")
 
     # The gate
 

@@ -183,6 +183,17 @@ class TestOidc(OdooopsHttpCase):
         self.assertIn("may not register", oidc.ref_refusal(by_hand, "refs/tags/v8", has_image=True))
 
     @mute_logger("odoo.http")
+    def test_a_job_reports_on_its_own_commit(self):
+        check = {"project": "demo", "name": "tests", "status": "success"}
+        for event in ("push", "workflow_dispatch"):
+            self.trust.events = event
+            token = self._token(event_name=event)
+            status, answer = self._call(token, "odooops.check.run", "report", **check, commit_sha=SHA_B)
+            self.assertEqual(status, 403, answer)
+            self.assertIn("may not report on bbbbbbb", answer["message"])
+        self.assertFalse(self.env["odooops.check.run"].search([("commit_sha", "=", SHA_B)]))
+
+    @mute_logger("odoo.http")
     def test_another_project_is_out_of_reach(self):
         self._make_project("other")
         check = {"project": "other", "commit_sha": SHA_A, "name": "lint", "status": "success"}

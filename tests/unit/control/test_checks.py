@@ -99,3 +99,11 @@ def test_required_checks_as_people_type_them():
     assert checks.parse_required(False) == checks.parse_required("") == ()
     with pytest.raises(BadName):
         checks.parse_required("lint, tests; risk")
+
+
+def test_people_overrule_nobody():
+    assert checks.is_overruled("failure", "success", same_reporter=False, is_ci=False)
+    assert checks.is_overruled("timed_out", "in_progress", same_reporter=False, is_ci=False)
+    assert not checks.is_overruled("failure", "success", same_reporter=True, is_ci=False)
+    assert not checks.is_overruled("failure", "success", same_reporter=False, is_ci=True)
+    assert not checks.is_overruled("success", "failure", same_reporter=False, is_ci=False)
