@@ -11,6 +11,7 @@ CLASSES = {
     "steps_request": protocol.Steps,
     "logs_request": protocol.Logs,
     "finish_request": protocol.Finish,
+    "mails_request": protocol.Mails,
 }
 REQUESTS = sorted(FIXTURES.glob("*_request*.json"))
 

@@ -35,10 +35,10 @@ def test_data_files_are_packaged():
     setup.read(ROOT / "scripts/ci/setup.cfg")
     patterns = setup["options.package_data"]["odooops_ci.preflight"].split(", ")
     folder = ROOT / "scripts/ci/odooops_ci/preflight"
-    packaged = {path for pattern in patterns for path in folder.glob(pattern)}
+    packaged = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     data = {
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".py" and not {"__pycache__", ".ruff_cache"} & set(path.parts)
     }
     assert data == packaged
