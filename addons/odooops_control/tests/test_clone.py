@@ -283,6 +283,18 @@ class TestClone(CloneCase):
         with self.assertRaisesRegex(UserError, "neither a restore set nor a backup of demo/prod"):
             self._start()
 
+    def test_an_environment_may_begin_as_a_copy(self):
+        preview = self.env["odooops.environment"].create(
+            {"project_id": self.project.id, "code": "pr-7", "agent_id": self.agent.id, "refresh_mode": "rebuild"}
+        )
+        deployment, _is_new = self.env["odooops.deployment"]._request(preview, self.v1, self.v1.name)
+        one = deployment.copy_id
+        self.assertEqual((one.state, deployment.state), ("queued", "draft"), "there is nothing to list")
+        self._work("clone", self._result(one, restore_set=None))
+        self.assertEqual((preview.database_uuid, preview.copy_id), (COPY_UUID, one))
+        self._plan(deployment)
+        self.assertEqual(self._deploy(deployment).state, "live")
+
     def test_an_agent_that_is_too_old(self):
         self.agent.sudo().capabilities = ["plan", "deploy"]
         with self.assertRaisesRegex(UserError, "can't make copies"):
@@ -481,3 +493,6 @@ class TestClone(CloneCase):
         with self.assertRaises(AccessError):
             self.project.with_user(self.manager).copy_rules = RULES
         self.project.with_user(self.administrator).copy_rules = RULES
+        self.env.cr.precommit.run()
+        noted = self.env["odooops.audit.event"].search([("action", "=", "project.copy_rules_changed")], limit=1)
+        self.assertEqual(noted.details["after"], RULES)
