@@ -55,6 +55,8 @@ from . import backup_deployment
 from . import deployment_conditions
 from . import condition_override
 from . import deployment_policy
+from . import freeze_window
+from . import deployment_freeze
 from . import release_staging
 from . import backup_rollback
 from . import clone
