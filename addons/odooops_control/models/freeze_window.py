@@ -6,17 +6,18 @@ from ..core import freeze
 from .environment import TIERS
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_AUDITED = (
-    "name", "active", "kind", "tier", "begins_at", "ends_at", "tz", "hour_from", "hour_to", "project_ids",
-    "environment_ids", *_DAYS,
-)  # fmt: skip
 
 
 class OdooopsFreezeWindow(models.Model):
     _name = "odooops.freeze.window"
     _description = "Freeze Window"
-    _inherit = ["mail.thread"]
+    _inherit = ["odooops.audited.mixin", "mail.thread"]
     _order = "tier desc, kind, name, id"
+    _audit_noun = "freeze"
+    _audit_fields = (
+        "name", "active", "kind", "tier", "begins_at", "ends_at", "tz", "hour_from", "hour_to", "project_ids",
+        "environment_ids", *_DAYS,
+    )  # fmt: skip
 
     name = fields.Char(required=True, help="What people read while they wait.")
     active = fields.Boolean(default=True)
@@ -90,41 +91,6 @@ class OdooopsFreezeWindow(models.Model):
                 raise ValidationError(
                     self.env._("%s names an environment of a project that it does not name.", window.name)
                 )
-
-    @api.model_create_multi
-    def create(self, vals_list):
-        """Record new windows in the audit log."""
-        windows = super().create(vals_list)
-        for window in windows:
-            window._audit("freeze.created", window._values())
-        return windows
-
-    def write(self, vals):
-        """Record changed windows in the audit log."""
-        before = {window: window._values() for window in self}
-        done = super().write(vals)
-        for window in self:
-            changed = {name: value for name, value in window._values().items() if before[window][name] != value}
-            if changed:
-                window._audit("freeze.changed", changed)
-        return done
-
-    def unlink(self):
-        """Record in the audit log that they are gone."""
-        for window in self:
-            window._audit("freeze.deleted", window._values())
-        return super().unlink()
-
-    def _values(self):
-        self.ensure_one()
-        values = {name: self[name] for name in _AUDITED}
-        return {
-            name: value.ids if isinstance(value, models.BaseModel) else str(value) if name.endswith("_at") else value
-            for name, value in values.items()
-        }
-
-    def _audit(self, action, values):
-        self.env["odooops.audit.event"]._record(self, action, values=values)
 
     def _is_complete(self):
         return bool(self.begins_at and self.ends_at) if self.kind == "once" else any(self[day] for day in _DAYS)
