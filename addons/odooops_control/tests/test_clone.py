@@ -423,6 +423,30 @@ class TestClone(CloneCase):
         self.assertEqual(self.stage.database_uuid, STAGE_UUID)
         self.assertFalse(self.stage.copy_id, "its data are no copy any more")
 
+    def test_staging_is_rolled_back_to_before_the_copy(self):
+        self._stage_goes_on()
+        release = self.stage.running_release_id
+        before = self._kept_set(self.stage, token=21, digest=release.digest)
+        self._cloned()
+        self.assertEqual(self.stage.database_uuid, COPY_UUID)
+        request = self.env["odooops.rollback.request"].create(
+            {
+                "environment_id": self.stage.id,
+                "tier": "staging",
+                "target_id": before.deployment_id.id,
+                "tag": before.deployment_id.tag,
+                "reason": "the old data",
+                "mode": "full",
+                "plan_hash": "e" * 64,
+                "restore_set_id": before.id,
+            }
+        )
+        result = {"digest": release.digest, "plan_hash": "e" * 64, "mode": "full", "database_uuid": STAGE_UUID}
+        self.assertIsNone(request._result_refusal(result))
+        self.assertTrue(request._result_refusal({**result, "database_uuid": "of nobody"}))
+        request._on_rolled_back(before.operation_id, result)
+        self.assertEqual((self.stage.database_uuid, self.stage.copy_id), (STAGE_UUID, self.env["odooops.clone"]))
+
     # The wizard
 
     def _wizard(self, user=None):
