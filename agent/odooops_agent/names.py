@@ -88,6 +88,11 @@ class Names:
         return f"{self.app_role}__x{self.token}"
 
     @property
+    def copy(self) -> str:
+        """Another environment's data on their way here, until they are proven safe."""
+        return f"{self.app_role}__c{self.token}"
+
+    @property
     def config(self) -> str:
         return f"odoo-{self.token}.conf"
 

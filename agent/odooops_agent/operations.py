@@ -89,8 +89,14 @@ class Workshop:
 
     def _job(self, operation: Operation) -> Job:
         from .backups import BackupJob, RestoreJob, RestoreTestJob  # they build on the job below
+        from .copies import CloneJob
 
-        special: dict[str, type[Job]] = {"backup": BackupJob, "restore_test": RestoreTestJob, "restore": RestoreJob}
+        special: dict[str, type[Job]] = {
+            "backup": BackupJob,
+            "restore_test": RestoreTestJob,
+            "restore": RestoreJob,
+            "clone": CloneJob,
+        }
         return special.get(operation.kind, Job)(self, operation)
 
     def _end(self, operation: Operation, finish: Finish) -> None:
@@ -370,7 +376,7 @@ class Job:
 
     def _restore_set(self, plan: Plan) -> RestoreSet | None:
         before, taken_at = self._context.result("before"), self._context.result("snapshot_at")
-        if plan.shape not in ("update", "restore") or not taken_at:
+        if plan.shape not in ("update", "restore", "clone") or not taken_at:
             return None
         names = self._context.names
         return RestoreSet(
@@ -442,9 +448,14 @@ class Job:
         )
         if self._operation.kind == "rollback":
             result = self._failed_rollback(result, error, reverted=reverted)
+        result = self._told(result)
         return self._finish(
             outcome, result, Failure(code=error.code, step=step, message=message, log_tail=error.log_tail)
         )
+
+    def _told(self, result: FailedResult) -> FailedResult:
+        """Add what a failure of this kind tells beside."""
+        return result
 
     def _failed_rollback(self, result: FailedResult, error: AgentError, *, reverted: bool) -> FailedRollback:
         """Add what going back would cost by now, when that was more than was approved."""
@@ -471,6 +482,7 @@ class Job:
         )
         if self._operation.kind == "rollback":
             result = self._failed_rollback(result, error, reverted=True)
+        result = self._told(result)
         outcome: Outcome = "cancelled" if isinstance(error, Cancelled) else "failed"
         tail = error.log_tail or (() if isinstance(error, Refused) else tuple(self._output.tail))
         failure = Failure(code=error.code, step=self._step, message=error.message, log_tail=tail)
