@@ -1,4 +1,4 @@
-"""`odooops-agent`: run, plan FILE, doctor, status, audit, firewall, and two that print passwords."""
+"""`odooops-agent`: run, plan FILE, doctor, status, audit, firewall, catch-mail, and two that print passwords."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--check", action="store_true", help="only tell whether the rules are there")
     once.add_argument("--remove", action="store_true", help="take the rules away")
     firewall.set_defaults(command=_firewall)
+    catch = commands.add_parser("catch-mail", help="take every mail that copies of production send, and send none")
+    catch.set_defaults(command=_catch_mail)
     password = commands.add_parser("admin-password", help="print the administrator's first password")
     password.add_argument("environment", help="<project>/<code>")
     password.set_defaults(command=_admin_password)
@@ -104,6 +106,12 @@ def _firewall(options: argparse.Namespace) -> int:
     else:
         return keep(read_firewall())
     return 0
+
+
+def _catch_mail(options: argparse.Namespace) -> int:
+    from .catcher import catch
+
+    return catch()
 
 
 def _status(options: argparse.Namespace) -> int:

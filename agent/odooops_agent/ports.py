@@ -401,6 +401,13 @@ class Workspace(Protocol):
     def place_filestore(self, environment: str, name: str, database: str) -> None: ...
 
 
+class Exceptions(Protocol):
+    """What copies may reach beside their database; nothing by itself."""
+
+    def write(self, network: str, hosts: Sequence[str]) -> None:
+        """Say so, `host:port` each; the firewall follows within half a minute."""
+
+
 class DatabaseDoor(Protocol):
     """A way to one database for a container without a network."""
 

@@ -16,6 +16,7 @@ from ..commands import neutralise as sql
 from ..commands.odoo_conf import odoo_config
 from ..commands.restic import require_snapshot
 from ..errors import Refused
+from ..exceptions import check_host
 from ..facts import EnvironmentFacts
 from ..names import CODE, DATABASE, PROJECT, Names, require
 from ..protocol import Clone, Operation, TargetSet
@@ -47,6 +48,8 @@ def plan_clone(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) 
         checks.check_identity(operation, facts)
         checks.check_sessions(operation, facts)
     checks.check_disk(operation, facts, snapshot=False)
+    for host in given.rules.network_allowlist:
+        check_host(host)
     if facts.image.series != operation.environment.series:
         raise Refused(
             f"The data are of Odoo {facts.image.series}, {operation.environment.key} runs "
@@ -159,6 +162,12 @@ def _swap(job: Job, number: int) -> dict[str, object]:
     }
 
 
+def _exceptions(job: Job) -> Step:
+    """Last, when the copy is safe; what the one before might reach counts no longer."""
+    network = job.names.network_of(job.operation.environment.tier)
+    return Step("open_network", {"network": network, "hosts": list(clone(job.operation).rules.network_allowlist)})
+
+
 def _exchange(job: Job) -> Iterator[Step]:
     """Beside the environment all but the renames; what it was is kept as a restore set."""
     number = FIRST_NUMBER + job.names.token
@@ -172,6 +181,7 @@ def _exchange(job: Job) -> Iterator[Step]:
     yield build.preload_web(job)
     yield from build.quiet(job)
     yield Step("hand_over", {"copy": job.names.copy, "app": job.names.app_role})
+    yield _exceptions(job)
     yield Step("swap_copy", _swap(job, number), undo="swap_copy_back")
     yield Step("swap_filestore", _swap(job, number), undo="swap_filestore_back")
     yield Step("open_database", build.database(job), undo="fence_database")
@@ -193,6 +203,7 @@ def _install(job: Job) -> Iterator[Step]:
     yield Step("remove_workspace", ROOM)
     yield build.stop_cron(job)
     yield from build.hold_and_stop(job)
+    yield _exceptions(job)
     yield Step("adopt_copy", {"copy": job.names.copy, **build.database(job)}, undo="drop_adopted")
     yield Step("swap_filestore", _swap(job, number), undo="swap_filestore_back")
     yield build.create_web(job)

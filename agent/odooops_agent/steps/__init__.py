@@ -86,6 +86,7 @@ HANDLERS: dict[str, Handler] = {
     "verify_copy": copies.verify_copy,
     "bring_files": copies.bring_files,
     "hand_over": copies.hand_over,
+    "open_network": copies.open_network,
     "swap_copy": copies.swap_copy,
     "swap_copy_back": copies.swap_copy_back,
     "adopt_copy": copies.adopt_copy,

@@ -165,6 +165,12 @@ def hand_over(ctx: Context, args: Arguments) -> str | None:
     return None
 
 
+def open_network(ctx: Context, args: Arguments) -> str | None:
+    """Tell the firewall what the project lets its copies reach."""
+    ctx.ports.exceptions.write(args["network"], args["hosts"])
+    return ", ".join(args["hosts"]) or None
+
+
 def swap_copy(ctx: Context, args: Arguments) -> str | None:
     """Put the copy in the place of the present database, which becomes a restore set."""
     ctx.ports.database.swap(args["database"], args["snapshot"], args["present"])

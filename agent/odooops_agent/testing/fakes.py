@@ -38,7 +38,19 @@ def fake_ports(world: World) -> Ports:
         FakeVault(world),
         FakeWorkspace(world),
         FakeDoor(world),
+        FakeExceptions(world),
     )
+
+
+class FakeExceptions:
+    """What the firewall is told."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def write(self, network: str, hosts: Sequence[str]) -> None:
+        self._world.call("exceptions.write")
+        self._world.exceptions[network] = tuple(hosts)
 
 
 class FakeRuntime:

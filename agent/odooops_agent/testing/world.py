@@ -107,6 +107,7 @@ class World:
     workspaces: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (environment, name) → files
     doors: set[str] = field(default_factory=set)  # databases that a one-off can reach now
     free_bytes: int = 50 << 30
+    exceptions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by network
     unsafe: str = ""  # what the checks of a copy still find
     neutralize_error: str | None = None
     backup_bytes: int = 71 << 20  # of each backup, once it is restored

@@ -100,7 +100,7 @@ def test_the_copy_serves_and_the_present_is_a_restore_set(staging):
     assert result.database_uuid == new_uuid(operation) != "uuid-of-production"
     assert result.restore_set.database_snapshot == f"{DATABASE}__s{operation.token}"
     assert all(one.ok for one in result.neutralised)
-    assert [one.name for one in result.neutralised][0] == "neutralize.sql of 2 modules"
+    assert result.neutralised[0].name == "neutralize.sql of 2 modules"
     assert staging.world.databases[DATABASE].owner == DATABASE
     assert check(staging, operation, {**before, operation.token: "two"}) == digest(1)
 
