@@ -731,6 +731,7 @@ def test_the_proxy_is_mended_before_anything_is_recovered(monkeypatch):
     monkeypatch.setattr("odooops_agent.agent.signal.signal", lambda *args: None)
     agent._watch, agent._worker = parts.watch, parts.worker
     agent._beating, agent._reporting, agent._watching, agent._wakeup = Mock(), Mock(), Mock(), Mock()
+    agent._mailing = Mock()
     agent._stop = threading.Event()
     agent._stop.set()
     assert agent.run() == 0
