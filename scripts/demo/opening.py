@@ -71,7 +71,9 @@ def ensure_agent(stack: Stack, admin: Console) -> int:
     """Have the agent running, enrolled the way a droplet is; return its id in the console."""
     if admin.one("odooops.agent", [["name", "=", AGENT]], ["id"]) and (stack.state / "secrets/agent.key").exists():
         # An enrolled agent has renewed its key by itself; the one in the file may be an old one.
-        stack.compose("up", "--detach", "--no-build", "--no-deps", "firewall", "agent", profiles=("droplet",))
+        stack.compose(
+            "up", "--detach", "--no-build", "--no-deps", "catcher", "firewall", "agent", profiles=("droplet",)
+        )
         if _comes_back(admin):
             return _agent_id(admin)
     stack.start_agent(cast.enrol_agent(admin, AGENT))
