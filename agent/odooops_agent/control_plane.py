@@ -8,14 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .protocol import (
-    HeartbeatRequest,
-    HeartbeatResponse,
-    LeaseRequest,
-    LeaseResponse,
-    MailsRequest,
-    MailsResponse,
-)
+from .protocol import HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse
 
 
 class ControlPlane(Protocol):
@@ -23,9 +16,6 @@ class ControlPlane(Protocol):
         """Ask for work; at once, whether there is some or not. Raises UnreadableOperation."""
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse: ...
-
-    def mails(self, request: MailsRequest) -> MailsResponse:
-        """Bring caught mails; the answer names those that are there to stay."""
 
     def report(self, kind: str, body: bytes) -> None:
         """Deliver a `steps`, `logs` or `finish` report as the journal has it."""

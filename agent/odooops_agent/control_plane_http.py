@@ -26,8 +26,6 @@ from .protocol import (
     LeaseEnvelope,
     LeaseRequest,
     LeaseResponse,
-    MailsRequest,
-    MailsResponse,
     OperationEnvelope,
     decode,
     encode,
@@ -60,9 +58,6 @@ class HttpControlPlane:
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return self._read(self._post("heartbeat", encode(request)), HeartbeatResponse)
-
-    def mails(self, request: MailsRequest) -> MailsResponse:
-        return self._read(self._post("mails", encode(request)), MailsResponse)
 
     def report(self, kind: str, body: bytes) -> None:
         self._post(kind, body)

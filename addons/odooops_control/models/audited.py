@@ -1,6 +1,4 @@
-from datetime import datetime
-
-from odoo import api, fields, models
+from odoo import api, models
 
 
 class OdooopsAuditedMixin(models.AbstractModel):
@@ -63,4 +61,4 @@ def _plain(value):
     """Return a field's value as the log keeps it: a name says more than an id, and outlives the record."""
     if isinstance(value, models.BaseModel):
         return ", ".join(value.mapped("display_name"))
-    return fields.Datetime.to_string(value) if isinstance(value, datetime) else value
+    return value

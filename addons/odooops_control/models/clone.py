@@ -132,9 +132,6 @@ class OdooopsClone(models.Model):
             under_way._join(source, backup, **how)
             return under_way, False
         obfuscate = how.get("obfuscate")
-        # Of two that ask at once the second runs into this row and is tried again, so that it finds the first.
-        environment.sudo().asked_at = fields.Datetime.now()
-        environment.flush_recordset()
         one = self.sudo().create(
             {
                 "environment_id": environment.id,
@@ -173,17 +170,10 @@ class OdooopsClone(models.Model):
 
     def _inspect_or_go(self, discard):
         environment = self.environment_id
-        if discard or environment.manual_changes == "discard" or not environment.running_release_id:
+        if discard or environment.manual_changes == "discard":
             self._go()
-        elif environment._can("inspect"):
-            environment._inspect()
         else:
-            self._on_inspected(
-                self.env._(
-                    "The agent of %s can't list yet what was changed by hand: look yourself, then go on.",
-                    environment.key,
-                )
-            )
+            environment._inspect()
 
     def _on_inspected(self, failure=None):
         """Go on when nothing would be lost, or have someone decide."""

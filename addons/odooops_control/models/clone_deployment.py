@@ -54,6 +54,7 @@ class OdooopsDeployment(models.Model):
             environment.refresh_mode == "rebuild"
             and environment.tier != "production"
             and not self.copy_id
+            and bool(environment.running_release_id)
             and environment.running_release_id != self.release_id
         )
 

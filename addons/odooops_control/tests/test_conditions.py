@@ -36,7 +36,6 @@ class TestConditions(OdooopsCase):
                 "staging": "green",
                 "staging_health": "green",
                 "quarantine": "green",
-                "window": "green",
                 "approvals": "waiting",
             },
         )

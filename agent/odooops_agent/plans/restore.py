@@ -76,7 +76,8 @@ def _check_direction(operation: Operation) -> None:
             code="restore_refused",
         )
     raise Refused(
-        f"A backup of {source.environment} may go to {environment.key} only as a safe copy: order a copy of it.",
+        f"A backup of {source.environment} may go to {environment.key} only as a neutralised copy, which this agent "
+        "can't make yet: restore it where it came from.",
         code="restore_refused",
     )
 

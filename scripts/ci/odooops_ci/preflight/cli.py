@@ -141,8 +141,9 @@ def _with_broken(report: Report, job: Job) -> Report:
 def _lint(job: Job) -> Report:
     from . import check_lint
 
-    everything, with_oca = job.options.everything, job.options.with_oca
-    return check_lint.check(job.repository, job.changes, everything=everything, with_oca=with_oca)
+    return check_lint.check(
+        job.repository, None if job.options.everything else job.changes, with_oca=job.options.with_oca
+    )
 
 
 def _tests(job: Job) -> Report:
