@@ -31,6 +31,7 @@
         "views/operation_views.xml",
         "views/agent_views.xml",
         "views/policy_views.xml",
+        "views/freeze_views.xml",
         "views/backup_views.xml",
         "views/clone_views.xml",
         "views/mail_views.xml",

@@ -12,17 +12,17 @@ from typing import IO
 from .agent_key import AgentKey
 from .background import Repeating
 from .clock import SystemClock
-from .console_pin import ConsolePin
 from .control_plane_http import HttpControlPlane
 from .errors import Refused
 from .heartbeat import Heartbeat, HostFacts
 from .journal import Journal
 from .leases import Leases
+from .mails import MailRun
 from .operations import Workshop
 from .reporter import Reporter
 from .sealing import SealingKey
 from .secrets import RedactingFilter, Redactor, Secret
-from .settings import Settings
+from .settings import Settings, mails_root
 from .wakeup import WakeUp
 from .watch import Watch
 from .wiring import password_store, real_ports
@@ -51,8 +51,7 @@ class Agent:
         leases = Leases(clock)
         host = HostFacts(ports)
         self._watch = watch = Watch(ports, self._journal, clock, leases.deploying, host.gather)
-        pin = ConsolePin(settings.key_file, settings.state_dir)
-        workshop = Workshop(ports, settings.droplet, passwords, self._journal, clock, leases, console_pin=pin)
+        workshop = Workshop(ports, settings.droplet, passwords, self._journal, clock, leases)
         self._heartbeat = Heartbeat(
             control,
             self._journal,
@@ -69,6 +68,8 @@ class Agent:
         self._wakeup = WakeUp(settings.url, key, self._worker.loop.now)
         reporter = Reporter(self._journal, control, leases.lose)
         self._reporting = Repeating("reporter", reporter.deliver)
+        mails = MailRun(control, self._journal.environments, settings.stack, mails_root())
+        self._mailing = Repeating("mails", mails.deliver)
         self._beating = Repeating("heartbeat", self._heartbeat.beat)
         self._journal.on_report(self._reporting.now)
         self._stop = threading.Event()
@@ -86,6 +87,7 @@ class Agent:
         self._watching.start()
         self._wakeup.start()
         self._worker.loop.start()
+        self._mailing.start()
         _logger.info("the agent is at work")
         self._stop.wait()
         return self._shut_down()
@@ -101,7 +103,7 @@ class Agent:
         self._worker.loop.stop()
         self._wakeup.stop()
         done = self._worker.finish_running(FINISH_SECONDS)
-        for thread in (self._watching, self._beating, self._reporting):
+        for thread in (self._mailing, self._watching, self._beating, self._reporting):
             thread.stop()
         self._reporting.join(5.0)
         return 0 if done else 1

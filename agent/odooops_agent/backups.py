@@ -23,7 +23,8 @@ class _BesideJob(Job):
 
     def work(self) -> Finish:
         plan = self._prepare()
-        self.begin(plan)
+        self._shop.journal.set_plan(self._operation.id, plan)
+        self._began = True
         return self._conclude(plan, self._executor.run(plan))
 
     def recover(self, entry: Entry, *, onward: bool) -> Finish:
@@ -73,7 +74,8 @@ class RestoreJob(Job):
         self._pull()
         plan = self._in_step("check_plan", self._check_restore)
         self._keep_before()
-        self.begin(plan)
+        self._shop.journal.set_plan(self._operation.id, plan)
+        self._began = True
         return self._conclude(plan, self._executor.run(plan))
 
     def _shown_before(self) -> str:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .protocol import HeartbeatRequest, HeartbeatResponse, LeaseRequest, LeaseResponse
+from .protocol import (
+    HeartbeatRequest,
+    HeartbeatResponse,
+    LeaseRequest,
+    LeaseResponse,
+    MailsRequest,
+    MailsResponse,
+)
 
 
 class ControlPlane(Protocol):
@@ -16,6 +23,9 @@ class ControlPlane(Protocol):
         """Ask for work; at once, whether there is some or not. Raises UnreadableOperation."""
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse: ...
+
+    def mails(self, request: MailsRequest) -> MailsResponse:
+        """Bring caught mails; the answer names those that are there to stay."""
 
     def report(self, kind: str, body: bytes) -> None:
         """Deliver a `steps`, `logs` or `finish` report as the journal has it."""

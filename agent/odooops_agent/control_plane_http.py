@@ -26,6 +26,8 @@ from .protocol import (
     LeaseEnvelope,
     LeaseRequest,
     LeaseResponse,
+    MailsRequest,
+    MailsResponse,
     OperationEnvelope,
     decode,
     encode,
@@ -58,6 +60,9 @@ class HttpControlPlane:
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatResponse:
         return self._read(self._post("heartbeat", encode(request)), HeartbeatResponse)
+
+    def mails(self, request: MailsRequest) -> MailsResponse:
+        return self._read(self._post("mails", encode(request)), MailsResponse)
 
     def report(self, kind: str, body: bytes) -> None:
         self._post(kind, body)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,13 +19,16 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 (a class, by its 
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL
 
+from .commands import copies
 from .commands import postgres as build
+from .database_copy import apply_rules, give_objects, obfuscate, prove
 from .database_inside import INSTALLED_MANIFEST, Inside, read_inside, read_uuid
 from .database_loss import read_loss
 from .errors import LeaseLost, Permanent, Refused, Retryable
 from .facts import DatabaseFacts, Identity, KeptSet, Session
+from .neutralise import Rule
 from .postgres import POLL_SECONDS, NotEntered, Postgres, first_line, locked, one, row, rows, server, transaction
-from .protocol import Loss
+from .protocol import Loss, RestoreCheck
 
 COPY_SECONDS = 3600.0
 EVICT_SECONDS = 30.0
@@ -114,6 +117,12 @@ class PostgresDatabase:
         """List the sessions in a database, the agent's own for this excepted."""
         with self._postgres.cursor() as cursor:
             return _sessions(cursor, name)
+
+    def size(self, name: str) -> int:
+        """Tell how large a database is; 0 when nobody may know."""
+        with self._postgres.cursor() as cursor:
+            found = row(cursor, build.DATABASE, (name,))
+            return int(found[3]) if found else 0
 
     def free_bytes(self) -> int | None:
         """Tell what the quota leaves."""
@@ -269,13 +278,16 @@ class PostgresDatabase:
                 raise Permanent(f"There is no database {source} to copy.")
             if _existing(cursor, target):
                 cursor.execute(build.drop(target))
-            strategy = build.choose_strategy(int(found[3]), server(cursor))
-            if strategy == "clone":
-                strategy = self._clone(cursor, source, target, owner)
-            else:
-                self._copy(cursor, source, target, owner, strategy)
+            strategy = self._clone_or_copy(cursor, source, target, owner, int(found[3]))
             _copy_attributes(cursor, source, target)
             return strategy
+
+    def _clone_or_copy(self, cursor: Cursor, source: str, target: str, owner: str, size_bytes: int) -> str:
+        strategy = build.choose_strategy(size_bytes, server(cursor))
+        if strategy == "clone":
+            return self._clone(cursor, source, target, owner)
+        self._copy(cursor, source, target, owner, strategy)
+        return strategy
 
     def _clone(self, cursor: Cursor, source: str, target: str, owner: str) -> str:
         """Copy with copy-on-write files; plainly where the server or its file system has none."""
@@ -351,6 +363,79 @@ class PostgresDatabase:
             return read_loss(cursor, since, table_seconds, seconds, newest, hurried)
 
         return self._inside(name, read)
+
+    # -- copies for another environment
+
+    def copy_apart(self, source: str, target: str, from_role: str, app: str, upgrade: str) -> str:
+        """Copy a closed database for another environment; see the port."""
+        with self._postgres.cursor(COPY_SECONDS) as cursor, locked(cursor, source):
+            found = row(cursor, build.DATABASE, (source,))
+            if found is None:
+                raise Permanent(f"The restore set {source} is gone: copy from another one.", code="source_gone")
+            if found[1]:
+                raise Refused(f"{source} is open to its users, so it is no restore set: copy from one.")
+            strategy = self._clone_or_copy(cursor, source, target, _me(cursor), int(found[3]))
+            self._open_apart(cursor, target, upgrade)
+        with self._postgres.cursor(COPY_SECONDS, dbname=target) as inside:
+            inside.execute(build.GUARDS)
+            give_objects(inside, from_role, app)
+        return strategy
+
+    def create_apart(self, target: str, app: str, upgrade: str) -> None:
+        """Make an empty database of the agent's own that `upgrade` alone may enter, and fill for `app`."""
+        with self._postgres.cursor() as cursor, locked(cursor, target):
+            cursor.execute(build.create_database(target, _me(cursor)))
+            self._open_apart(cursor, target, upgrade)
+            cursor.execute(build.grant(["CREATE"], target, app))
+        with self._postgres.cursor(dbname=target) as inside:
+            give_objects(inside, "", app)
+
+    def _open_apart(self, cursor: Cursor, target: str, upgrade: str) -> None:
+        with transaction(cursor):
+            cursor.execute(build.revoke("ALL", target, ""))
+            cursor.execute(build.grant(["CONNECT"], target, upgrade))
+        cursor.execute(build.allow_connections(target, True))
+
+    def neutralise(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> None:
+        """Carry out the rules as the environment's upgrade role."""
+        with self._writer(name, COPY_SECONDS) as cursor:
+            apply_rules(cursor, rules, settings)
+
+    def obfuscate(self, name: str, fields: Sequence[tuple[str, str]]) -> int:
+        """Turn personal data into noise; returns in how many columns."""
+        with self._writer(name, COPY_SECONDS) as cursor:
+            return obfuscate(cursor, fields)
+
+    def prove(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> tuple[RestoreCheck, ...]:
+        """Tell of each rule whether it holds now, reading only."""
+        with self._writer(name, COPY_SECONDS) as cursor:
+            cursor.execute(build.READ_ONLY)
+            return tuple(prove(cursor, rules, settings))
+
+    def hand_over(self, name: str, app: str) -> None:
+        """Give a copy that was proven safe to its environment's role."""
+        with self._postgres.cursor() as cursor, locked(cursor, name):
+            cursor.execute(copies.give_database(name, app))
+
+    def adopt(self, name: str, live: str, app: str) -> None:
+        """Give a copy the name that nobody has, and its owner alone the way in; done before is success."""
+        with self._postgres.cursor() as cursor, locked(cursor, live):
+            there = _existing(cursor, name, live)
+            if there == {name}:
+                cursor.execute(build.allow_connections(name, False))
+                self._with_nobody_in(cursor, name, lambda: cursor.execute(build.rename(name, live)))
+            elif there != {live}:
+                raise Permanent(f"{name} can't become {live}: {', '.join(sorted(there)) or 'neither'} is there.")
+            cursor.execute(build.grant(["CONNECT"], live, app))
+            cursor.execute(build.allow_connections(live, True))
+
+    @contextmanager
+    def _writer(self, name: str, seconds: float) -> Iterator[Cursor]:
+        login = self._login_of(name)
+        if login is None:
+            raise Permanent(f"The agent has no password for {name}; deploy its environment again to make one.")
+        with self._postgres.cursor(seconds, dbname=name, user=login[0], password=login[1]) as cursor:
+            yield cursor
 
     # -- rows in a customer's database
 

@@ -32,7 +32,7 @@ BACKWARD_PATIENCE_SECONDS = 1800.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 INTERRUPTED = "The agent was stopped in the middle of the {noun}"
-NOUNS = {"backup": "backup", "restore_test": "restore test"}
+NOUNS = {"backup": "backup", "restore_test": "restore test", "clone": "copy"}
 
 
 class Orders(Protocol):

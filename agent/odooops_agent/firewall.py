@@ -12,13 +12,14 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .commands import firewall as build
 from .errors import Permanent, Refused
-from .settings import egress_hosts, public_ports, stack_name
+from .names import NOWHERE
+from .settings import egress_hosts, exceptions_root, public_ports, stack_name
 
 _logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ _logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 30.0
 IPTABLES_SECONDS = 20.0
 IPV6 = Path("/proc/net/if_inet6")
+RESOLV_CONF = Path("/etc/resolv.conf")
+DOCKERS_RESOLVERS = ("8.8.8.8", "8.8.4.4")
 Resolve = Callable[[str], set[str]]
 
 
@@ -35,6 +38,7 @@ class Target:
 
     host: str
     port: int
+    copies_too: bool = False  # and not only production
 
 
 def addresses(host: str) -> set[str]:
@@ -50,8 +54,15 @@ class Firewall:
     """The rules of one stack on this droplet."""
 
     def __init__(
-        self, stack: str, targets: Sequence[Target], ports: tuple[int, ...], resolve: Resolve = addresses
+        self,
+        stack: str,
+        targets: Sequence[Target],
+        ports: tuple[int, ...],
+        resolve: Resolve = addresses,
+        exceptions: Path | None = None,
     ) -> None:
+        """`exceptions` is the folder with a file for each copy's network: what it may reach, host:port a line."""
+        self._exceptions = exceptions
         self._stack = stack
         self._targets = targets
         self._ports = ports
@@ -78,14 +89,38 @@ class Firewall:
                     raise Permanent(f"{program} lacks the rule {' '.join(rule)}", code="no_firewall")
 
     def _egress(self) -> build.Egress:
-        for target in self._targets:
-            found = self._resolve(target.host)
-            if found:
-                self._known[target.host] = found
-            elif target.host not in self._known:
-                _logger.warning("Nobody knows the address of %s yet: no environment reaches it.", target.host)
-        allowed = {(one, target.port) for target in self._targets for one in self._known.get(target.host, ())}
-        return build.Egress(self._stack, tuple(sorted(allowed)), self._ports)
+        allowed = {(one, target.port) for target in self._targets for one in self._addresses(target.host)}
+        cluster = {(one, each.port) for each in self._targets if each.copies_too for one in self._addresses(each.host)}
+        exceptions = {(network, one, port) for network, host, port in self._excepted() for one in self._addresses(host)}
+        return build.Egress(
+            self._stack,
+            tuple(sorted(allowed)),
+            self._ports,
+            cluster=tuple(sorted(cluster)),
+            resolvers=resolvers(),
+            exceptions=tuple(sorted(exceptions)),
+        )
+
+    def _addresses(self, host: str) -> set[str]:
+        found = self._resolve(host)
+        if found:
+            self._known[host] = found
+        elif host not in self._known:
+            _logger.warning("Nobody knows the address of %s yet: no environment reaches it.", host)
+        return self._known.get(host, set())
+
+    def _excepted(self) -> Iterator[tuple[str, str, int]]:
+        for file in sorted(self._exceptions.glob(f"*{NOWHERE}")) if self._exceptions else ():
+            for line in file.read_text("utf-8").splitlines():
+                host, _, port = line.rpartition(":")
+                yield file.name, host, int(port)
+
+
+def resolvers(file: Path = RESOLV_CONF) -> tuple[str, ...]:
+    """Return where Docker's DNS asks on behalf of containers; in place of the droplet's own loopback, Google's."""
+    found = [words[1] for line in file.read_text().splitlines() if (words := line.split())[:1] == ["nameserver"]]
+    outside = [each for each in found if ":" not in each and not each.startswith("127.")]
+    return tuple(outside or DOCKERS_RESOLVERS)
 
 
 def remove_rules(stack: str) -> None:
@@ -101,8 +136,9 @@ def remove_rules(stack: str) -> None:
 
 def read_firewall(environ: Mapping[str, str] = os.environ) -> Firewall:
     """Return the firewall that the settings describe. Raises Refused when one is wrong."""
-    targets = [Target(host, port) for host, port in egress_hosts(environ)]
-    return Firewall(stack_name(environ), targets, public_ports(environ))
+    cluster, *others = egress_hosts(environ)
+    targets = [Target(*cluster, copies_too=True), *(Target(host, port) for host, port in others)]
+    return Firewall(stack_name(environ), targets, public_ports(environ), exceptions=exceptions_root(environ))
 
 
 def keep(firewall: Firewall) -> int:

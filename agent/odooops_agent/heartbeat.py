@@ -37,7 +37,7 @@ Fact = TypeVar("Fact")
 HEARTBEAT_SECONDS = 10.0
 # Versions hardly ever change: asked once in that many heartbeats.
 VERSIONS_EVERY = 60
-CAPABILITIES = ("plan", "deploy", "rollback", "health", "backup", "restore_test", "restore")
+CAPABILITIES = ("plan", "deploy", "rollback", "health", "backup", "restore_test", "restore", "clone")
 
 
 def agent_info() -> AgentInfo:

@@ -28,6 +28,7 @@ HOST = re.compile(r"(?=.{1,253})[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9
 DATA_DIR = "/var/lib/odoo"
 CONFIG_FILE = "/etc/odoo/odoo.conf"
 HELPERS = "/usr/local/lib/odooops"
+NOWHERE = "_closed"  # ends a network's name; no environment's own has the character
 BASELINE = "log-baseline.txt"
 STANDBY_READY = "/tmp/odooops-standby"  # noqa: S108 within the container
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 a file's name
@@ -61,6 +62,10 @@ class Names:
     def network(self) -> str:
         return f"{self.stack}-{self.slug}"
 
+    def network_of(self, tier: str) -> str:
+        """Return the network of an environment's containers; but for production's it is one that leads nowhere."""
+        return self.network if tier == "production" else f"{self.network}{NOWHERE}"
+
     @property
     def alias(self) -> str:
         return f"{self.slug}-r{self.token}"
@@ -86,6 +91,11 @@ class Names:
     @property
     def aside(self) -> str:
         return f"{self.app_role}__x{self.token}"
+
+    @property
+    def copy(self) -> str:
+        """Another environment's data on their way here, until they are proven safe."""
+        return f"{self.app_role}__c{self.token}"
 
     @property
     def config(self) -> str:

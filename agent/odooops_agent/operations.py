@@ -13,12 +13,10 @@ from .clock import Clock
 from .errors import AgentError, Cancelled, LeaseLost, Permanent, Refused, Retryable, Unrecorded
 from .executor import Ending, Executor, Orders
 from .facts import EnvironmentFacts, Problem, RollbackFacts
-from .grants import Pin
 from .health import check_environment
 from .journal import Entry, Journal
 from .observe import NO_IMAGE, look_back, observe, observe_set
 from .output import Output
-from .permission import permit
 from .plans import checks
 from .plans.backup import APART
 from .plans.building import Droplet, from_digest
@@ -63,7 +61,6 @@ class Workshop:
     clock: Clock
     orders: Orders
     point: Callable[[str], None] = lambda name: None
-    console_pin: Callable[[], Pin | None] = lambda: None
 
     def take_on(self, operation: Operation) -> None:
         """Run a leased operation to its end; its outcome is in the journal's outbox then.
@@ -74,7 +71,7 @@ class Workshop:
         key, tag = operation.environment.key, operation.release.tag
         _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
         job = self._job(operation)
-        self._end(operation, job.guarded(job.permitted_work))
+        self._end(operation, job.guarded(job.work))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
         """Bring an operation that was cut off to its safe end.
@@ -92,8 +89,14 @@ class Workshop:
 
     def _job(self, operation: Operation) -> Job:
         from .backups import BackupJob, RestoreJob, RestoreTestJob  # they build on the job below
+        from .copies import CloneJob
 
-        special: dict[str, type[Job]] = {"backup": BackupJob, "restore_test": RestoreTestJob, "restore": RestoreJob}
+        special: dict[str, type[Job]] = {
+            "backup": BackupJob,
+            "restore_test": RestoreTestJob,
+            "restore": RestoreJob,
+            "clone": CloneJob,
+        }
         return special.get(operation.kind, Job)(self, operation)
 
     def _end(self, operation: Operation, finish: Finish) -> None:
@@ -121,7 +124,6 @@ class Job:
         self._facts: EnvironmentFacts | None = None
         self._step = ""
         self._began = False  # something may have been changed
-        self._grant: str | None = None  # its number, where one is needed
         self._output = Output(workshop.journal, operation.id, workshop.clock, workshop.passwords.redactor)
         self._context = self._make_context()
         self._executor = Executor(self._context, workshop.journal, self._output, workshop.orders, workshop.point)
@@ -172,17 +174,6 @@ class Job:
             return error
         _logger.exception("operation %s failed before anything was changed", self._operation.id)
         return AgentError(f"The agent failed in a way it does not know ({error!r}).", "internal")
-
-    def permitted_work(self) -> Finish:
-        """Do the work once it is known that people agreed to it, where they have to."""
-        self._step = "check_grant"
-        self._grant = permit(self._shop.journal, self._operation, self._shop.console_pin, self._shop.clock.now())
-        return self.work()
-
-    def begin(self, plan: Plan) -> None:
-        """Record the plan; from here the environment is changed, and brought to a safe end whatever happens."""
-        self._shop.journal.set_plan(self._operation.id, plan, self._grant)
-        self._began = True
 
     def work(self) -> Finish:
         kinds = {"plan": self.plan, "deploy": self.deploy, "rollback": self.deploy, "health": self.check_sets}
@@ -305,7 +296,8 @@ class Job:
         """Bring the release into the environment, or leave everything as it was."""
         plan = self._make_plan(execute=True)
         self._keep_before()
-        self.begin(plan)
+        self._shop.journal.set_plan(self._operation.id, plan)
+        self._began = True
         return self._conclude(plan, self._executor.run(plan))
 
     def recover(self, entry: Entry, *, onward: bool) -> Finish:
@@ -384,7 +376,7 @@ class Job:
 
     def _restore_set(self, plan: Plan) -> RestoreSet | None:
         before, taken_at = self._context.result("before"), self._context.result("snapshot_at")
-        if plan.shape not in ("update", "restore") or not taken_at:
+        if plan.shape not in ("update", "restore", "clone") or not taken_at:
             return None
         names = self._context.names
         return RestoreSet(
@@ -456,9 +448,14 @@ class Job:
         )
         if self._operation.kind == "rollback":
             result = self._failed_rollback(result, error, reverted=reverted)
+        result = self._told(result)
         return self._finish(
             outcome, result, Failure(code=error.code, step=step, message=message, log_tail=error.log_tail)
         )
+
+    def _told(self, result: FailedResult) -> FailedResult:
+        """Add what a failure of this kind tells beside."""
+        return result
 
     def _failed_rollback(self, result: FailedResult, error: AgentError, *, reverted: bool) -> FailedRollback:
         """Add what going back would cost by now, when that was more than was approved."""
@@ -485,6 +482,7 @@ class Job:
         )
         if self._operation.kind == "rollback":
             result = self._failed_rollback(result, error, reverted=True)
+        result = self._told(result)
         outcome: Outcome = "cancelled" if isinstance(error, Cancelled) else "failed"
         tail = error.log_tail or (() if isinstance(error, Refused) else tuple(self._output.tail))
         failure = Failure(code=error.code, step=self._step, message=error.message, log_tail=tail)

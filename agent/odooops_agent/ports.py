@@ -27,7 +27,8 @@ from .facts import (
     Saved,
     Session,
 )
-from .protocol import Loss, Repository, Retention
+from .neutralise import Rule
+from .protocol import Loss, Repository, RestoreCheck, Retention
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -184,6 +185,8 @@ class Database(Protocol):
     def identity(self, name: str) -> Identity | None:
         """Tell whose a database is, in a few milliseconds; None when there is no such database."""
 
+    def size(self, name: str) -> int: ...
+
     def free_bytes(self) -> int | None:
         """The configured quota less what the databases take; None without a quota."""
 
@@ -235,6 +238,29 @@ class Database(Protocol):
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         """Write rows of `ir_config_parameter` (such as a frozen `web.base.url`); writes nothing that is so already."""
 
+    def copy_apart(self, source: str, target: str, from_role: str, app: str, upgrade: str) -> str:
+        """Copy a closed restore set of `from_role`'s into a database of the agent's own that only `upgrade` may enter.
+
+        All in it becomes `app`'s. Raises Permanent("source_gone"). Returns the strategy used.
+        """
+
+    def create_apart(self, target: str, app: str, upgrade: str) -> None:
+        """Make an empty one of the same kind."""
+
+    def neutralise(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> None:
+        """Carry out all rules or none. Raises Permanent("neutralize_failed")."""
+
+    def obfuscate(self, name: str, fields: Sequence[tuple[str, str]]) -> int: ...
+
+    def prove(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> tuple[RestoreCheck, ...]:
+        """Tell of each rule whether it holds; one that can't be asked does not."""
+
+    def hand_over(self, name: str, app: str) -> None:
+        """Give a database that was made apart to its environment's role."""
+
+    def adopt(self, name: str, live: str, app: str) -> None:
+        """Rename a database that was made apart to `live`, which nobody has, and let its environment in."""
+
     def attachment_files(self, name: str) -> frozenset[str]:
         """Return the names of the files that the database's attachments are in, as `ab/<sha1>`."""
 
@@ -278,6 +304,12 @@ class Filestore(Protocol):
         """Tell whether there is a whole snapshot."""
 
     def drop_snapshot(self, environment: str, token: int) -> None: ...
+
+    def bring(self, source: str, number: int, environment: str, token: int, wanted: Collection[str]) -> FilesFacts:
+        """Make the snapshot `token` of another environment's snapshot `number`, of the files named `ab/<sha1>` alone.
+
+        Never by hard links: who may write to one would write to both. Raises Permanent("source_gone").
+        """
 
     def free_bytes(self, environment: str) -> int: ...
 
@@ -357,6 +389,9 @@ class Workspace(Protocol):
 
     def adopt_files(self, environment: str, name: str) -> FilesFacts: ...
 
+    def keep_files(self, environment: str, name: str, wanted: frozenset[str]) -> FilesFacts:
+        """Remove all files but these."""
+
     def missing_files(self, environment: str, name: str, wanted: frozenset[str]) -> tuple[str, ...]: ...
 
     def offer_files(self, environment: str, name: str, database: str) -> None: ...
@@ -364,6 +399,13 @@ class Workspace(Protocol):
     def place_snapshot(self, environment: str, name: str, token: int) -> None: ...
 
     def place_filestore(self, environment: str, name: str, database: str) -> None: ...
+
+
+class Exceptions(Protocol):
+    """What copies may reach beside their database; nothing by itself."""
+
+    def write(self, network: str, hosts: Sequence[str]) -> None:
+        """Say so, `host:port` each; the firewall follows within half a minute."""
 
 
 class DatabaseDoor(Protocol):

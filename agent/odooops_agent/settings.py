@@ -86,6 +86,16 @@ def stack_name(environ: Mapping[str, str] = os.environ) -> str:
     return stack
 
 
+def mails_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder in which the catcher keeps what the console has not fetched yet."""
+    return _path(environ, "ODOOOPS_MAILS_DIR", "/var/lib/odooops-mails")
+
+
+def exceptions_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder in which the agent says what which copy may reach; the firewall reads it."""
+    return _path(environ, "ODOOOPS_EGRESS_DIR", "/var/lib/odooops-egress")
+
+
 def egress_hosts(environ: Mapping[str, str]) -> list[tuple[str, int]]:
     """Return what environments may reach wherever it stands: PostgreSQL, and what ODOOOPS_EGRESS_ALLOW names."""
     _, dsn = _pg_dsn(environ)

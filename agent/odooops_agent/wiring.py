@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from .certificates import leads_here
 from .secrets import PasswordStore
-from .settings import Settings
+from .settings import Settings, exceptions_root
 from .steps import Ports
 
 MAINTENANCE_TIMEOUT_SECONDS = 60
@@ -24,6 +24,7 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
     import docker
 
     from .database import PostgresDatabase
+    from .exceptions import ExceptionFiles
     from .filestore import LocalFilestore
     from .proxy import AdminSocket, CaddyProxy
     from .relay import Relay
@@ -57,4 +58,5 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
         ),
         workspace=LocalWorkspace(settings.data_root),
         door=Relay(settings.pg_dsn.reveal()),
+        exceptions=ExceptionFiles(exceptions_root()),
     )

@@ -166,6 +166,15 @@ class LocalWorkspace:
                         wrong += [] if right else [f"{folder}/{file}"]
             return FilesFacts(count, size, tuple(wrong))
 
+    def keep_files(self, environment: str, name: str, wanted: frozenset[str]) -> FilesFacts:
+        """Remove all restored files but these."""
+        with _explained(), self._inside(environment, name, FILES) as files:
+            for folder in _names(files, FOLDER):
+                with _directory(files, folder) as below:
+                    for file in set(os.listdir(below)) - {one.partition("/")[2] for one in wanted if one[:2] == folder}:
+                        _remove(below, file)
+            return _measure(files)
+
     def missing_files(self, environment: str, name: str, wanted: frozenset[str]) -> tuple[str, ...]:
         """Return which of these are not there, in order."""
         with _explained(), self._inside(environment, name, FILES) as files:

@@ -134,7 +134,15 @@ class Stack:
         for folder in (self.data_root, self.state / "backups", self.state / "docker-config"):
             folder.mkdir(parents=True, exist_ok=True)
         self.compose(
-            "up", "--detach", "--no-build", "--force-recreate", "--no-deps", "firewall", "agent", profiles=("droplet",)
+            "up",
+            "--detach",
+            "--no-build",
+            "--force-recreate",
+            "--no-deps",
+            "catcher",
+            "firewall",
+            "agent",
+            profiles=("droplet",),
         )
 
     def stop_agent(self):

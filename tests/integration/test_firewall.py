@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from odooops_agent.commands.firewall import bridge_prefix, chain
@@ -50,13 +51,15 @@ class Code:
 def code(stack: Stack) -> Iterator[dict[str, Code]]:
     stack.start_proxy()
     with machine_at([METADATA, NEIGHBOUR, INTERNET], [DATABASE, OTHER]), listening(PUBLIC), listening(PRIVATE):
-        yield {slug: Code(stack, slug) for slug in ("demo-prod", "demo-stage")}
+        yield {slug: Code(stack, slug) for slug in ("demo-prod", "demo-stage", "demo-copy_closed")}
 
 
 @pytest.fixture
 def firewall(stack: Stack) -> Iterator[Firewall]:
     """Return the firewall; its rules are gone afterwards."""
-    yield Firewall(stack.name, [Target(NEIGHBOUR, DATABASE), Target("nobody.invalid", 1)], (PUBLIC, 443))
+    yield Firewall(
+        stack.name, [Target(NEIGHBOUR, DATABASE, copies_too=True), Target("nobody.invalid", 1)], (PUBLIC, 443)
+    )
     remove_rules(stack.name)
 
 
@@ -75,6 +78,29 @@ def test_only_the_internet_postgresql_and_public_sites_are_reached(
     assert not prod.reaches(stage.address, 8069)
     remove_rules(stack.name)
     assert prod.reaches(*closed[0])
+
+
+def test_a_copy_of_production_reaches_its_database_and_nothing_else(
+    stack: Stack, code: dict[str, Code], tmp_path: Path
+) -> None:
+    copy, prod = code["demo-copy_closed"], code["demo-prod"]
+    closed = [(METADATA, DATABASE), (NEIGHBOUR, OTHER), (INTERNET, OTHER), (INTERNET, DATABASE), (OURS, PUBLIC)]
+    closed += [(copy.gateway, PUBLIC), (copy.gateway, PRIVATE), (OURS, PRIVATE)]
+    assert all(copy.reaches(*each) for each in closed), "without the firewall all of it is open: the test sees that"
+    targets = [Target(NEIGHBOUR, DATABASE, copies_too=True), Target(INTERNET, OTHER)]
+    firewall = Firewall(stack.name, targets, (PUBLIC, 443), exceptions=tmp_path)
+    try:
+        firewall.apply()
+        assert [each for each in closed if copy.reaches(*each)] == []
+        assert not copy.reaches(prod.address, 8069)
+        assert copy.reaches(NEIGHBOUR, DATABASE)
+        assert prod.reaches(INTERNET, OTHER), "production is another matter"
+        (tmp_path / f"{stack.name}-demo-copy_closed").write_text(f"{INTERNET}:{OTHER}\n")
+        firewall.apply()
+        assert copy.reaches(INTERNET, OTHER), "what its project names"
+        assert not copy.reaches(INTERNET, DATABASE)
+    finally:
+        remove_rules(stack.name)
 
 
 def test_the_proxy_reaches_an_environment_behind_the_firewall(

@@ -13,7 +13,7 @@ OCA_CHECK = "allowlist"
 # A bar is lifted where it stands, a window by breaking the glass, and what never ran on staging is not known at all.
 OVERRIDABLE = ("preflight", "oca", "staging_time", "staging_health", "backup", "restore_test")
 # What passes by itself: it is waited for, and takes no approval away.
-FLEETING = ("window", "staging_health")
+FLEETING = ("window", "schedule", "staging_health")
 _MINUTE = timedelta(minutes=1)
 
 
@@ -179,6 +179,28 @@ def barred(sentence):
     if sentence:
         return Condition("quarantine", label, RED, sentence, blocks=REQUEST)
     return Condition("quarantine", label, GREEN, "Nothing in it was rolled back.")
+
+
+def window(closed, opens):
+    """Tell whether a freeze window keeps it from beginning now.
+
+    :param closed: until when one is closed and its name, or None
+    :param opens: when none is closed any more, None when that is not in sight
+    """
+    label = "Window"
+    if closed is None:
+        return Condition("window", label, GREEN, "No freeze window is closed.")
+    mend = f"It opens on {_shown(opens)} UTC." if opens else "Nothing opens within two months: correct the windows."
+    return Condition("window", label, WAITING, f"“{closed[1]}” is closed now.", mend, START)
+
+
+def schedule(at, now):
+    """Tell whether the time that people chose has come; nothing when they chose none."""
+    if at is None:
+        return None
+    if now < at:
+        return Condition("schedule", "Scheduled", WAITING, f"It begins on {_shown(at)} UTC.", blocks=START)
+    return Condition("schedule", "Scheduled", GREEN, f"Its time came on {_shown(at)} UTC.")
 
 
 def approvals(given, needed, names, missing):

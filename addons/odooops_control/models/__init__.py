@@ -55,6 +55,8 @@ from . import backup_deployment
 from . import deployment_conditions
 from . import condition_override
 from . import deployment_policy
+from . import freeze_window
+from . import deployment_freeze
 from . import release_staging
 from . import backup_rollback
 from . import clone
@@ -67,7 +69,6 @@ from . import clone_project
 from . import inspection
 from . import caught_mail
 from . import mail_environment
-from . import operation_grant
 from . import ir_http
 from . import ir_websocket
 from . import res_groups

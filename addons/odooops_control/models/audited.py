@@ -1,4 +1,6 @@
-from odoo import api, models
+from datetime import datetime
+
+from odoo import api, fields, models
 
 
 class OdooopsAuditedMixin(models.AbstractModel):
@@ -61,4 +63,4 @@ def _plain(value):
     """Return a field's value as the log keeps it: a name says more than an id, and outlives the record."""
     if isinstance(value, models.BaseModel):
         return ", ".join(value.mapped("display_name"))
-    return value
+    return fields.Datetime.to_string(value) if isinstance(value, datetime) else value

@@ -132,6 +132,9 @@ class OdooopsClone(models.Model):
             under_way._join(source, backup, **how)
             return under_way, False
         obfuscate = how.get("obfuscate")
+        # Of two that ask at once the second runs into this row and is tried again, so that it finds the first.
+        environment.sudo().asked_at = fields.Datetime.now()
+        environment.flush_recordset()
         one = self.sudo().create(
             {
                 "environment_id": environment.id,
@@ -170,10 +173,17 @@ class OdooopsClone(models.Model):
 
     def _inspect_or_go(self, discard):
         environment = self.environment_id
-        if discard or environment.manual_changes == "discard":
+        if discard or environment.manual_changes == "discard" or not environment.running_release_id:
             self._go()
-        else:
+        elif environment._can("inspect"):
             environment._inspect()
+        else:
+            self._on_inspected(
+                self.env._(
+                    "The agent of %s can't list yet what was changed by hand: look yourself, then go on.",
+                    environment.key,
+                )
+            )
 
     def _on_inspected(self, failure=None):
         """Go on when nothing would be lost, or have someone decide."""

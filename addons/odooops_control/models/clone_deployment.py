@@ -54,7 +54,6 @@ class OdooopsDeployment(models.Model):
             environment.refresh_mode == "rebuild"
             and environment.tier != "production"
             and not self.copy_id
-            and bool(environment.running_release_id)
             and environment.running_release_id != self.release_id
         )
 

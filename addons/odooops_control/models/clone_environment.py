@@ -14,7 +14,7 @@ class OdooopsEnvironment(models.Model):
     _inherit = "odooops.environment"
 
     clone_ids = fields.One2many("odooops.clone", "environment_id", string="Copies", readonly=True)
-    copy_id = fields.Many2one("odooops.clone", compute="_compute_copy", string="Its data are")
+    copy_id = fields.Many2one("odooops.clone", compute="_compute_copy", string="Copy")
     data_as_of = fields.Datetime(compute="_compute_copy", string="Data as of")
     copy_banner = fields.Char(compute="_compute_copy")
     copy_checks_html = fields.Html(compute="_compute_copy", string="Proof")
@@ -130,8 +130,6 @@ class OdooopsEnvironment(models.Model):
             return self.env._(
                 "The agent of %s can't make copies that are proven safe: choose one, or update it.", self.key
             )
-        if not self.running_digest or not self.database_uuid:
-            return self.env._("Nothing was deployed to %s yet: deploy first, then clone.", self.key)
         if self.indeterminate:
             return self.env._("%s needs repair: see what it runs, mark it as repaired, then clone.", self.key)
         return None

@@ -61,7 +61,7 @@ class OdooopsDeployment(models.Model):
     def _approvals_needed(self):
         """Return how many people have to approve: on production one at least, whatever the policy says."""
         least = 1 if "production" in (self.tier, self.environment_id.tier) else 0
-        return rules.approvals(self._rules(), self.release_id.risk_tier, least, self._is_hotfix())
+        return rules.approvals(self._rules(), self.risk_tier, least, self._is_hotfix())
 
     def _ask_for_approval(self):
         """Wait for people when the policy says so, else go on; nobody is asked before a machine is content."""

@@ -47,15 +47,8 @@ class OdooopsDeployment(models.Model):
 
     def _authors(self):
         """Return who asked for it, or wrote or registered what is new in it: they don't approve it."""
-        written = (self.release_id | self._new_releases()).author_id
+        written = self.release_id._brought_to(self.environment_id.running_release_id).author_id
         return self.requested_by_id | written | self.release_id.registered_by_id
-
-    def _new_releases(self):
-        """Return the releases that this one contains and what runs does not, as far as their history is known."""
-        running = self.environment_id.running_release_id
-        known = set(running.ancestors or [running.commit_sha])
-        new = [sha for sha in self.release_id.ancestors or [] if sha not in known]
-        return self.release_id.search([("project_id", "=", self.project_id.id), ("commit_sha", "in", new)])
 
     def _approvers(self):
         """Add the customer's approvers where the policy says that they count."""
@@ -71,7 +64,7 @@ class OdooopsDeployment(models.Model):
 
     def _second_groups(self):
         """Return the groups of which another approver has to be, with critical risk."""
-        asked = self._rules()["second_group_ids"] if self.release_id.risk_tier == "critical" else []
+        asked = self._rules()["second_group_ids"] if self.risk_tier == "critical" else []
         return self.env["res.groups"].browse(asked).exists().sudo()
 
     def _is_customer(self, user):
@@ -96,7 +89,7 @@ class OdooopsDeployment(models.Model):
 
     def _is_hotfix(self):
         """Return whether it goes the short way, which ends when its risk is found to be higher."""
-        return bool(self.hotfix_reason) and not rules.hotfix_refusal(self.tag, self._rules(), self.release_id.risk_tier)
+        return bool(self.hotfix_reason) and not rules.hotfix_refusal(self.tag, self._rules(), self.risk_tier)
 
     def _hotfix_refusal(self):
         """Return why it can't go the short way, or None."""
@@ -106,7 +99,7 @@ class OdooopsDeployment(models.Model):
             )
         if self.hotfix_reason:
             return self.env._("%s is a hotfix already.", self.name)
-        return rules.hotfix_refusal(self.tag, self._rules(), self.release_id.risk_tier)
+        return rules.hotfix_refusal(self.tag, self._rules(), self.risk_tier)
 
     def _overrides(self):
         """A hotfix has no time on staging to wait for, under the name of who declared it."""

@@ -46,6 +46,11 @@ _AUDITED = (
     "update_timeout_seconds",
     "restore_sets_keep",
     "restore_set_hours",
+    "clone_source_id",
+    "clone_obfuscate",
+    "clone_schedule",
+    "refresh_mode",
+    "manual_changes",
 )
 
 

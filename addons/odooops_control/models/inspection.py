@@ -99,7 +99,8 @@ class OdooopsEnvironment(models.Model):
         """Have a list at hand for whoever opens the wizard; one of minutes ago is good enough."""
         last = self._last_inspection()
         fresh = last.finished_at and fields.Datetime.now() - last.finished_at < _FRESH
-        if not fresh and not self._clone_refusal(self._clone_source()):
+        refusal = self._clone_refusal(self._clone_source())
+        if not fresh and not refusal and self.running_release_id and self._can("inspect"):
             self._inspect()
 
     def _inspect_payload(self):
@@ -124,7 +125,7 @@ class OdooopsEnvironment(models.Model):
     def action_inspect(self):
         """Have what was configured by hand listed anew."""
         self._require_developer()
-        if not self.running_digest:
+        if not self.running_release_id:
             raise UserError(self.env._("Nothing was deployed to %s yet: there is nothing to list.", self.key))
         if not self._can("inspect"):
             raise UserError(self.env._("The agent of %s can't list changes yet: update it.", self.key))

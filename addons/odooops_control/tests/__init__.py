@@ -12,6 +12,7 @@ from . import test_concurrency
 from . import test_conditions
 from . import test_contract
 from . import test_environment
+from . import test_freeze
 from . import test_github_out
 from . import test_github_webhook
 from . import test_guards

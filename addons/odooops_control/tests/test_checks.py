@@ -96,7 +96,7 @@ class TestChecks(OdooopsCase):
 
     def test_production_opens_for_no_release_without_its_checks(self):
         deployment = self._awaiting(checks=[])
-        with self.assertRaisesRegex(UserError, r"lint \(missing\), tests \(missing\), allowlist"):
+        with self.assertRaisesRegex(UserError, r"allowlist \(missing\), lint \(missing\), risk"):
             deployment._approve(self.manager, deployment.plan_hash)
         for name in ("allowlist", "version", "lint"):
             self._report(name)

@@ -93,6 +93,42 @@ class TestCiHttp(OdooopsHttpCase):
                 self.assertNotIn("\n", answer["message"])
 
     @mute_logger("odoo.http")
+    def test_clone_statuses(self):
+        """A workflow refreshes staging; what it may not is said with the right status."""
+        self._live_on_prod()
+        deployment = self.prod.running_deployment_id
+        self.env["odooops.restore.set"].create(
+            {
+                "deployment_id": deployment.id,
+                "operation_id": deployment.operation_ids[:1].id,
+                "token": 17,
+                "from_digest": DIGEST_A,
+                "database_snapshot": "demo_prod__s17",
+                "taken_at": "2026-11-23 10:00:00",
+            }
+        )
+        clone = ("odooops.environment", "clone")
+        both = {"environment": "demo/stage", "source": "demo/prod"}
+        status, answer = self._json2(*clone, self.ci_key, **both)
+        self.assertEqual((status, answer["state"], answer["new"]), (200, "inspecting", True), answer)
+        self.assertEqual(self._json2(*clone, self.ci_key, environment="stage")[1]["id"], answer["id"])
+        cases = (
+            (422, self._json2(*clone, self.ci_key, environment="demo/prod", source="demo/stage")),
+            (422, self._json2(*clone, self.ci_key, environment="demo/stage", source="demo/stage")),
+            (422, self._json2(*clone, self.ci_key, environment="demo/stage; id")),
+            (404, self._json2(*clone, self.ci_key, environment="demo/nope")),
+            (404, self._json2(*clone, self.ci_key, environment="demo/stage", source="other/prod")),
+            (403, self._json2(*clone, self._api_key(self.viewer), **both)),
+            (404, self._json2(*clone, self._api_key(self.outsider), **both)),
+            (401, self._json2(*clone, "no-such-key", **both)),
+        )
+        for number, (expected, (status, answer)) in enumerate(cases):
+            with self.subTest(number=number):
+                self.assertEqual(status, expected, answer)
+        self.stage.indeterminate = True
+        self.assertEqual(self._json2(*clone, self.ci_key, **both)[0], 409)
+
+    @mute_logger("odoo.http")
     def test_moved_tag_leaves_an_activity(self):
         self._register_http(ref="refs/tags/v1.0.0")
         status, _answer = self._register_http(ref="refs/tags/v1.0.0", commit_sha=SHA_B, manifest=None)

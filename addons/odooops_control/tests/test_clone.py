@@ -283,6 +283,18 @@ class TestClone(CloneCase):
         with self.assertRaisesRegex(UserError, "neither a restore set nor a backup of demo/prod"):
             self._start()
 
+    def test_an_environment_may_begin_as_a_copy(self):
+        preview = self.env["odooops.environment"].create(
+            {"project_id": self.project.id, "code": "pr-7", "agent_id": self.agent.id, "refresh_mode": "rebuild"}
+        )
+        deployment, _is_new = self.env["odooops.deployment"]._request(preview, self.v1, self.v1.name)
+        one = deployment.copy_id
+        self.assertEqual((one.state, deployment.state), ("queued", "draft"), "there is nothing to list")
+        self._work("clone", self._result(one, restore_set=None))
+        self.assertEqual((preview.database_uuid, preview.copy_id), (COPY_UUID, one))
+        self._plan(deployment)
+        self.assertEqual(self._deploy(deployment).state, "live")
+
     def test_an_agent_that_is_too_old(self):
         self.agent.sudo().capabilities = ["plan", "deploy"]
         with self.assertRaisesRegex(UserError, "can't make copies"):
@@ -411,6 +423,30 @@ class TestClone(CloneCase):
         self.assertEqual(self.stage.database_uuid, STAGE_UUID)
         self.assertFalse(self.stage.copy_id, "its data are no copy any more")
 
+    def test_staging_is_rolled_back_to_before_the_copy(self):
+        self._stage_goes_on()
+        release = self.stage.running_release_id
+        before = self._kept_set(self.stage, token=21, digest=release.digest)
+        self._cloned()
+        self.assertEqual(self.stage.database_uuid, COPY_UUID)
+        request = self.env["odooops.rollback.request"].create(
+            {
+                "environment_id": self.stage.id,
+                "tier": "staging",
+                "target_id": before.deployment_id.id,
+                "tag": before.deployment_id.tag,
+                "reason": "the old data",
+                "mode": "full",
+                "plan_hash": "e" * 64,
+                "restore_set_id": before.id,
+            }
+        )
+        result = {"digest": release.digest, "plan_hash": "e" * 64, "mode": "full", "database_uuid": STAGE_UUID}
+        self.assertIsNone(request._result_refusal(result))
+        self.assertTrue(request._result_refusal({**result, "database_uuid": "of nobody"}))
+        request._on_rolled_back(before.operation_id, result)
+        self.assertEqual((self.stage.database_uuid, self.stage.copy_id), (STAGE_UUID, self.env["odooops.clone"]))
+
     # The wizard
 
     def _wizard(self, user=None):
@@ -481,3 +517,6 @@ class TestClone(CloneCase):
         with self.assertRaises(AccessError):
             self.project.with_user(self.manager).copy_rules = RULES
         self.project.with_user(self.administrator).copy_rules = RULES
+        self.env.cr.precommit.run()
+        noted = self.env["odooops.audit.event"].search([("action", "=", "project.copy_rules_changed")], limit=1)
+        self.assertEqual(noted.details["after"], RULES)

@@ -36,6 +36,7 @@ class TestConditions(OdooopsCase):
                 "staging": "green",
                 "staging_health": "green",
                 "quarantine": "green",
+                "window": "green",
                 "approvals": "waiting",
             },
         )

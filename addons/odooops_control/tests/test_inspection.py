@@ -118,6 +118,12 @@ class TestInspection(CloneCase):
         self.assertEqual(one.state, "waiting")
         self.assertIn("could not be listed", one.error_message)
 
+    def test_an_agent_that_can_t_list_leaves_it_to_people(self):
+        self.agent.sudo().capabilities = ["plan", "deploy", "clone"]
+        one = self._scheduled()
+        self.assertEqual(one.state, "waiting")
+        self.assertIn("look yourself", one.error_message)
+
     def test_an_environment_may_say_that_nothing_is_kept(self):
         self.stage.manual_changes = "discard"
         self.assertEqual(self._scheduled().state, "queued")

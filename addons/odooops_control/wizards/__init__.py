@@ -11,3 +11,4 @@ from . import rollback_decision_wizard
 from . import rollback_review_wizard
 from . import rollback_wizard
 from . import clone_wizard
+from . import schedule_wizard

@@ -98,7 +98,7 @@ def _spec(
         name=names.container(role),
         image=blueprint.reference,
         argv=argv,
-        network=names.network,
+        network=names.network_of(blueprint.environment.tier),
         labels=_labels(blueprint, role),
         user=f"{blueprint.uid}:{blueprint.gid}",
         mounts=(

@@ -1,8 +1,10 @@
 """What the environments' containers may reach: rules for the kernel's packet filter, as plain words. Pure.
 
-The internet is open to them (payment providers, mail relays), and so are their own network, the cluster of PostgreSQL
-and the web sites of the droplet. The droplet itself, its private neighbours (the console's network among them) and the
-cloud's metadata service, which hands out the droplet's credentials, are not. One environment is kept from another's
+The internet is open to production (payment providers, mail relays), and so are its own network, the cluster of
+PostgreSQL and the web sites of the droplet. Every other tier is a copy of production or may become one: of these it has
+its own network and the cluster alone, and what its project names. The droplet itself, its private neighbours (the
+console's network among them) and the cloud's metadata service, which hands out the droplet's credentials, are closed to
+all. One environment is kept from another's
 network by Docker itself.
 
 The rules stand in the table `mangle`: no restart of Docker and no other firewall of the droplet puts anything before
@@ -14,6 +16,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from ..names import NOWHERE
 
 Rule = tuple[str, ...]
 
@@ -38,6 +42,9 @@ class Egress:
     stack: str
     allowed: tuple[tuple[str, int], ...]  # addresses with their TCP port
     public_ports: tuple[int, ...] = (80, 443)
+    cluster: tuple[tuple[str, int], ...] = ()  # of those, what also copies of production reach
+    resolvers: tuple[str, ...] = ()
+    exceptions: tuple[tuple[str, str, int], ...] = ()  # a copy's network, and an address and port that it may reach
 
 
 def bridge_prefix(stack: str) -> str:
@@ -47,7 +54,14 @@ def bridge_prefix(stack: str) -> str:
 
 def bridge(stack: str, network: str) -> str:
     """Return the name of an environment's network interface; the kernel takes 15 characters."""
+    if network.endswith(NOWHERE):
+        return closed_prefix(stack) + _digest(network, 7)
     return bridge_prefix(stack) + _digest(network, 8)
+
+
+def closed_prefix(stack: str) -> str:
+    """Return how the interfaces of networks that lead nowhere begin; no digest begins so."""
+    return f"{bridge_prefix(stack)}x"
 
 
 def chain(stack: str, built_in: str) -> str:
@@ -82,14 +96,35 @@ def restore_text(stack: str, given: Sequence[Rule]) -> str:
 
 def _forwarded(egress: Egress) -> Iterator[Rule]:
     yield "-o", f"{bridge_prefix(egress.stack)}+", "-j", "RETURN"
+    yield from _copies(egress)
     yield from _open(egress)
     for closed in CLOSED:
         yield "-d", closed, "-j", "DROP"
 
 
 def _to_the_droplet(egress: Egress) -> Iterator[Rule]:
+    yield from _copies(egress)
     yield from _open(egress)
     yield "-j", "DROP"
+
+
+def _copies(egress: Egress) -> Iterator[Rule]:
+    """Copies of production: answers, names, PostgreSQL, and what a project has named; not even the droplet's sites.
+
+    Production's own site is among those, and so may be the console's.
+    """
+    whoever = ("-i", f"{closed_prefix(egress.stack)}+")
+    yield *whoever, "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "RETURN"
+    for resolver in egress.resolvers:
+        for protocol in ("udp", "tcp"):
+            yield *whoever, "-p", protocol, "-d", resolver, "--dport", "53", "-j", "RETURN"
+    for address, port in egress.cluster:
+        first = ("--ctorigdst", address, "--ctorigdstport", str(port))
+        yield *whoever, "-p", "tcp", "-m", "conntrack", *first, "-j", "RETURN"
+    for network, address, port in egress.exceptions:
+        one = ("-i", bridge(egress.stack, network))
+        yield *one, "-p", "tcp", "-m", "tcp", "-d", address, "--dport", str(port), "-j", "RETURN"
+    yield *whoever, "-j", "DROP"
 
 
 def _open(egress: Egress) -> Iterator[Rule]:

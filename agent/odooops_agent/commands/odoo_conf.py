@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import Refused
 from ..facts import ImageManifest
 from ..names import DATA_DIR, DATABASE, HOST, ROLE, require
+from ..neutralise import MAIL_HOST, MAIL_PORT
 from ..plans.hashing import sha256_of
 from ..protocol import Environment, Mail
 from ..secrets import Secret
@@ -151,9 +152,11 @@ def _limits(environment: Environment) -> dict[str, str]:
 
 
 def _mail(environment: Environment) -> dict[str, str]:
-    """Only production may reach a mail server; every other tier gets an address that nobody has."""
-    mail = environment.mail if environment.tier == "production" else None
-    mail = mail or Mail(host=NO_MAIL_HOST)
+    """Only production may reach a mail server; every other tier's mail is caught on its own network."""
+    if environment.tier == "production":
+        mail = environment.mail or Mail(host=NO_MAIL_HOST)
+    else:
+        mail = Mail(host=MAIL_HOST, port=MAIL_PORT)
     if mail.encryption == "ssl":  # odoo.conf knows STARTTLS alone, and without it mail would go in the clear
         raise Refused(
             f"{environment.key}'s mail server {mail.host} is to be spoken to over TLS from the first byte, which "

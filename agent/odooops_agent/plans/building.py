@@ -8,7 +8,7 @@ from typing import Any
 
 from ..commands import containers, odoo
 from ..commands.containers import Blueprint
-from ..commands.odoo_conf import Cluster, OdooConfig
+from ..commands.odoo_conf import HTTP_PORT, Cluster, OdooConfig
 from ..facts import Container, EnvironmentFacts
 from ..names import ADMIN_PASSWORD, BASELINE, Names
 from ..ports import Route
@@ -125,7 +125,7 @@ def plan_facts(job: Job, steps: tuple[Step, ...]) -> PlanFacts:
 def prepare(job: Job) -> Step:
     names, image = job.names, job.facts.image
     arguments = {
-        "network": names.network,
+        "network": names.network_of(job.operation.environment.tier),
         "labels": names.labels,
         "token": names.token,
         "uid": image.uid,
@@ -285,7 +285,10 @@ def record(job: Job, *, snapshot: bool = False) -> Step:
 
 def parameters(job: Job) -> dict[str, str]:
     # Odoo rewrites web.base.url from the browser at every login of an administrator unless it is frozen.
-    return {"web.base.url": job.operation.environment.url, "web.base.url.freeze": "True"}
+    found = {"web.base.url": job.operation.environment.url, "web.base.url.freeze": "True"}
+    # A copy does not reach the droplet's public sites, not even to print a report through its own.
+    own = {"report.url": f"http://127.0.0.1:{HTTP_PORT}"}
+    return found if job.operation.environment.tier == "production" else {**found, **own}
 
 
 def release(job: Job) -> Step:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..protocol import PlanDocument, PlanFacts, RollbackPlanDocument
 
-Shape = Literal["install", "update", "switch", "restore", "backup", "restore_test"]
+Shape = Literal["install", "update", "switch", "restore", "backup", "restore_test", "clone"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,7 @@ def _check_direction(operation: Operation) -> None:
             code="restore_refused",
         )
     raise Refused(
-        f"A backup of {source.environment} may go to {environment.key} only as a neutralised copy, which this agent "
-        "can't make yet: restore it where it came from.",
+        f"A backup of {source.environment} may go to {environment.key} only as a safe copy: order a copy of it.",
         code="restore_refused",
     )
 

@@ -16,6 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from ..commands import docker as build
 from ..errors import AgentError, Permanent, Retryable
 from ..facts import Container, ImageManifest
+from ..neutralise import MAIL_HOST
 from ..ports import Cancelled, ContainerSpec, OnLine
 from ..targets import Targets
 from . import manifest
@@ -170,7 +171,9 @@ class DockerRuntime:
         missing = [name for name in self._attach if name not in {each["Name"] for each in present}]
         for name in missing:
             try:
-                self._api.connect_container_to_network(name, network)
+                # The catcher of mail has the same name on every network.
+                aliases = [MAIL_HOST] if name == f"{self._stack}-catcher" else None
+                self._api.connect_container_to_network(name, network, aliases=aliases)
             except NotFound as error:
                 raise Retryable(
                     f"The container {name} is not there to join {network}; start the stack's services."

@@ -6,7 +6,7 @@ step twice has one effect, because every verb of the ports is idempotent.
 
 from __future__ import annotations
 
-from . import backup, data, environment, rollback, sets, traffic
+from . import backup, copies, data, environment, rollback, sets, traffic
 from .context import Arguments, Context, Handler, Ports
 
 HANDLERS: dict[str, Handler] = {
@@ -76,6 +76,21 @@ HANDLERS: dict[str, Handler] = {
     "prove_backup": backup.prove_backup,
     "place_files": backup.place_files,
     "remove_one_off": backup.remove_one_off,
+    "make_copy": copies.make_copy,
+    "drop_copy": copies.drop_copy,
+    "load_copy": copies.load_copy,
+    "check_copy": copies.check_copy,
+    "neutralise_modules": copies.neutralise_modules,
+    "neutralise_copy": copies.neutralise_copy,
+    "obfuscate_copy": copies.obfuscate_copy,
+    "verify_copy": copies.verify_copy,
+    "bring_files": copies.bring_files,
+    "hand_over": copies.hand_over,
+    "open_network": copies.open_network,
+    "swap_copy": copies.swap_copy,
+    "swap_copy_back": copies.swap_copy_back,
+    "adopt_copy": copies.adopt_copy,
+    "drop_adopted": copies.drop_adopted,
 }
 
 __all__ = ["HANDLERS", "Arguments", "Context", "Handler", "Ports"]

@@ -62,7 +62,7 @@ def dump_database(ctx: Context, args: Arguments) -> str | None:
     facts = _require_facts(ctx, args["database"])
     ctx.keep("described", _described(facts))
     ctx.keep("taken_at", ctx.clock.now().isoformat())
-    _run(ctx, args, ctx.names.app_role, "pg_dump", code="dump_failed")
+    run_one_off(ctx, args, ctx.names.app_role, "pg_dump", code="dump_failed")
     taken = ctx.ports.workspace.take_dump(ctx.key, args["workspace"])
     ctx.keep("dump", {"bytes": taken.bytes, "sha256": taken.sha256})
     return f"{taken.bytes / (1 << 20):.0f} MB"
@@ -256,7 +256,7 @@ def drop_disposable(ctx: Context, args: Arguments) -> str | None:
 def load_dump(ctx: Context, args: Arguments) -> str | None:
     """Run pg_restore in a one-off that reaches this one database."""
     ctx.ports.workspace.give_dump(ctx.key, args["workspace"])
-    _run(ctx, args, ctx.names.app_role, "pg_restore", code="restore_failed")
+    run_one_off(ctx, args, ctx.names.app_role, "pg_restore", code="restore_failed")
     ctx.ports.workspace.drop_dump(ctx.key, args["workspace"])
     return None
 
@@ -375,8 +375,8 @@ def remove_one_off(ctx: Context, args: Arguments) -> str | None:
     return None
 
 
-def _run(ctx: Context, args: Arguments, role: str, program: str, code: str) -> None:
-    """Run a one-off on one database to its end. Raises Permanent(code) unless it ended with 0."""
+def run_one_off(ctx: Context, args: Arguments, role: str, program: str, code: str) -> list[str]:
+    """Run a one-off on one database to its end; returns its lines. Raises Permanent(code) unless it ended with 0."""
     spec = spec_from(args["spec"])
     room, password = args["workspace"], ctx.passwords.get(role).reveal()
     ctx.ports.workspace.write(ctx.key, room, dump.PASSWORDS, dump.pgpass(role, password))
@@ -392,6 +392,7 @@ def _run(ctx: Context, args: Arguments, role: str, program: str, code: str) -> N
         ended = ctx.ports.runtime.run(spec.name, _starter(ctx, spec), args["timeout_seconds"], take, ctx.cancelled)
     if ended != 0:
         raise Permanent(_why(program, ended, said), code=code)
+    return said
 
 
 def _starter(ctx: Context, spec: ContainerSpec) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from ..clock import Clock
 from ..names import Names
 from ..plans.deploy import Droplet
-from ..ports import Database, DatabaseDoor, Filestore, Proxy, Runtime, Vault, Workspace
+from ..ports import Database, DatabaseDoor, Exceptions, Filestore, Proxy, Runtime, Vault, Workspace
 from ..protocol import Operation
 from ..secrets import PasswordStore
 
@@ -27,6 +27,7 @@ class Ports:
     vault: Vault
     workspace: Workspace
     door: DatabaseDoor
+    exceptions: Exceptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..commands import neutralise
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent
 from ..facts import DumpFacts, FilesFacts, InstalledModule, Retained, Saved
@@ -20,6 +21,8 @@ from .world import FakeContainer, FakeRepository, World
 
 def run_one_off(world: World, spec: ContainerSpec, on_line: OnLine, cancelled: Cancelled) -> int:
     """Dump or restore, where a door is open to the database that is asked for."""
+    if spec.argv[-1].endswith(neutralise.SCRIPT):
+        return _neutralise(world, spec, on_line)
     given = dict(word.removeprefix("--").partition("=")[::2] for word in spec.argv if word.startswith("--"))
     database = world.databases.get(given["dbname"])
     room = world.workspaces[spec.labels["odooops.beside"], spec.mounts[0].source.split("/")[-2]]
@@ -37,6 +40,18 @@ def run_one_off(world: World, spec: ContainerSpec, on_line: OnLine, cancelled: C
     database.generation, database.uuid = dump["generation"], dump["uuid"]
     database.recorded_digest = dump["recorded_digest"]
     database.modules = {name: InstalledModule("installed", version) for name, version in dump["modules"].items()}
+    return 0
+
+
+def _neutralise(world: World, spec: ContainerSpec, on_line: OnLine) -> int:
+    (name,) = world.doors
+    world.call("runtime.run neutralise halfway")
+    if world.neutralize_error:
+        on_line(world.neutralize_error)
+        return 1
+    database = world.databases[name]
+    database.dangerous -= {"modules"}
+    on_line(neutralise.MARK + '["base", "mail"]')
     return 0
 
 
@@ -199,6 +214,10 @@ class FakeWorkspace:
     def adopt_files(self, environment: str, name: str) -> FilesFacts:
         self._world.call("workspace.adopt_files")
         return FilesFacts(1, 1 << 20)
+
+    def keep_files(self, environment: str, name: str, wanted: frozenset[str]) -> FilesFacts:
+        self._world.call("workspace.keep_files")
+        return FilesFacts(len(wanted), 1 << 20)
 
     def missing_files(self, environment: str, name: str, wanted: frozenset[str]) -> tuple[str, ...]:
         self._world.call("workspace.missing_files")

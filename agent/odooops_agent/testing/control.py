@@ -13,12 +13,15 @@ import msgspec
 from ..errors import AgentError, LeaseLost, Retryable, Unauthorized, UnknownOperation
 from ..protocol import (
     Accepted,
+    CaughtMail,
     ErrorDetail,
     ErrorResponse,
     HeartbeatRequest,
     HeartbeatResponse,
     LeaseRequest,
     LeaseResponse,
+    MailsRequest,
+    MailsResponse,
     Operation,
     Order,
     Ordered,
@@ -40,6 +43,8 @@ class FakeControlPlane:
         self.heartbeats: list[HeartbeatRequest] = []
         self.leases: list[LeaseRequest] = []
         self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.mail_requests: list[MailsRequest] = []
+        self.taken: dict[str, tuple[str, CaughtMail]] = {}
         self._lock = threading.RLock()
         self._queued: list[Operation] = []
         self._leased: dict[int, Operation] = {}
@@ -83,6 +88,13 @@ class FakeControlPlane:
             return HeartbeatResponse(
                 operations=orders, poll_seconds=self.poll_seconds, key=key, now=datetime.now(UTC), **self.audit(request)
             )
+
+    def mails(self, request: MailsRequest) -> MailsResponse:
+        with self._at_work():
+            self.mail_requests.append(request)
+            new = [one for one in request.mails if one.id not in self.taken]
+            self.taken |= {one.id: (request.environment, one) for one in new}
+            return MailsResponse(accepted=tuple(one.id for one in request.mails))
 
     def report(self, kind: str, body: bytes) -> None:
         given = msgspec.json.decode(body)

@@ -12,6 +12,7 @@ from ..errors import Permanent, Refused, Retryable
 from ..facts import (
     Container,
     DatabaseFacts,
+    FilesFacts,
     Identity,
     ImageManifest,
     InstalledModule,
@@ -20,8 +21,9 @@ from ..facts import (
     RecordedModule,
     Session,
 )
+from ..neutralise import Rule
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
-from ..protocol import Loss
+from ..protocol import Loss, RestoreCheck
 from ..steps import Ports
 from .backups import FakeDoor, FakeVault, FakeWorkspace, ask_restored, run_one_off
 from .world import FakeContainer, FakeDatabase, World, database_of
@@ -36,7 +38,19 @@ def fake_ports(world: World) -> Ports:
         FakeVault(world),
         FakeWorkspace(world),
         FakeDoor(world),
+        FakeExceptions(world),
     )
+
+
+class FakeExceptions:
+    """What the firewall is told."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def write(self, network: str, hosts: Sequence[str]) -> None:
+        self._world.call("exceptions.write")
+        self._world.exceptions[network] = tuple(hosts)
 
 
 class FakeRuntime:
@@ -313,6 +327,11 @@ class FakeCluster:
         one = self._world.databases.get(name)
         return Identity(one.uuid, one.tag) if one else None
 
+    def size(self, name: str) -> int:
+        self._world.call("database.size")
+        found = self._world.databases.get(name)
+        return found.bytes if found else 0
+
     def free_bytes(self) -> int | None:
         self._world.call("database.free_bytes")
         quota = self._world.database_quota_bytes
@@ -423,6 +442,53 @@ class FakeCluster:
             module: RecordedModule(str(given["version"]), str(given["hash"])) for module, given in modules.items()
         }
 
+    def copy_apart(self, source: str, target: str, from_role: str, app: str, upgrade: str) -> str:
+        self._world.call("database.copy_apart")
+        found = self._world.databases.get(source)
+        if found is None:
+            raise Permanent(f"The restore set {source} is gone.", code="source_gone")
+        made = replace(found, name=target, owner="agent", tag=None, mark=None, apart=True, modules=dict(found.modules))
+        made.dangerous, made.generation, made.allows_connections = frozenset({"modules", "rules"}), "half", True
+        self._world.databases[target] = made
+        self._world.call("database.copy_apart halfway")
+        made.generation = found.generation
+        self._world.check()
+        return "wal_log"
+
+    def create_apart(self, target: str, app: str, upgrade: str) -> None:
+        self._world.call("database.create_apart")
+        made = FakeDatabase(target, "agent", apart=True, dangerous=frozenset({"modules", "rules"}))
+        self._world.databases[target] = made
+
+    def neutralise(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> None:
+        self._world.call("database.neutralise")
+        one = self._get(name)
+        one.dangerous -= {"rules"}
+        one.uuid = settings["uuid"]
+
+    def obfuscate(self, name: str, fields: Sequence[tuple[str, str]]) -> int:
+        self._world.call("database.obfuscate")
+        return len(fields)
+
+    def prove(self, name: str, rules: Sequence[Rule], settings: Mapping[str, str]) -> tuple[RestoreCheck, ...]:
+        self._world.call("database.prove")
+        left = sorted(self._get(name).dangerous)
+        found = {"rules": self._world.unsafe or ", ".join(left)}
+        return tuple(RestoreCheck(name=rule, ok=not detail, detail=detail) for rule, detail in found.items())
+
+    def hand_over(self, name: str, app: str) -> None:
+        self._world.call("database.hand_over")
+        one = self._get(name)
+        one.owner, one.apart = app, False
+        self._world.check()
+
+    def adopt(self, name: str, live: str, app: str) -> None:
+        self._world.call("database.adopt")
+        databases = self._world.databases
+        if name in databases and live not in databases:
+            databases[live] = replace(databases.pop(name), name=live)
+        self._world.check()
+
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         self._world.call("database.write_parameters")
         self._get(name).parameters |= parameters
@@ -504,6 +570,15 @@ class FakeFilestore:
             files[environment, database] = snapshots.pop((environment, wanted))
         elif (environment, database) not in files or not self.has_snapshot(environment, given_up):
             raise Permanent(f"The snapshot {wanted} of {environment}'s files is gone.", code="set_gone")
+
+    def bring(self, source: str, number: int, environment: str, token: int, wanted: Collection[str]) -> FilesFacts:
+        self._world.call("filestore.bring")
+        if (source, number) not in self._world.file_snapshots:
+            raise Permanent(f"The files of {source} are gone.", code="source_gone")
+        self._world.file_snapshots[environment, token] = "half"
+        self._world.call("filestore.bring halfway")
+        self._world.file_snapshots[environment, token] = self._world.file_snapshots[source, number]
+        return FilesFacts(len(wanted), 1 << 20)
 
     def has_snapshot(self, environment: str, token: int) -> bool:
         self._world.call("filestore.has_snapshot")

@@ -39,6 +39,8 @@ class FakeDatabase:
     parameters: dict[str, str] = field(default_factory=dict)
     bytes: int = 70 << 20
     mark: KeptSet | None = None  # on a copy
+    apart: bool = False  # the agent's own, which no server may enter
+    dangerous: frozenset[str] = frozenset()  # what has yet to be done before it can hurt nobody
     written: dict[str, LossCount] = field(default_factory=dict)  # by people since the last deployment, by model
 
 
@@ -105,6 +107,9 @@ class World:
     workspaces: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (environment, name) → files
     doors: set[str] = field(default_factory=set)  # databases that a one-off can reach now
     free_bytes: int = 50 << 30
+    exceptions: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by network
+    unsafe: str = ""  # what the checks of a copy still find
+    neutralize_error: str | None = None
     backup_bytes: int = 71 << 20  # of each backup, once it is restored
     database_free_bytes: int | None = None
     database_quota_bytes: int | None = None  # where it is given, what the databases leave of it is free
@@ -140,6 +145,12 @@ class World:
         self._check_crons()
         self._check_updates()
         self._check_generations()
+        self._check_copies()
+
+    def _check_copies(self) -> None:
+        for name, one in self.databases.items():
+            if one.dangerous and not one.apart:
+                self._violate(f"{name} can be reached and is not neutralised ({', '.join(sorted(one.dangerous))})")
 
     def waits(self, one: FakeContainer) -> bool:
         """Tell whether the container stands before a closed gate."""

@@ -4,7 +4,8 @@ import pytest
 from odooops_agent.commands import docker
 from odooops_agent.commands import firewall as build
 from odooops_agent.errors import Permanent, Refused
-from odooops_agent.firewall import Firewall, Target, _call, read_firewall
+from odooops_agent.exceptions import ExceptionFiles
+from odooops_agent.firewall import Firewall, Target, _call, read_firewall, resolvers
 
 EGRESS = build.Egress("odooops", (("10.0.0.5", 25060),))
 DSN = "postgresql://agent:word@db.internal:25060/defaultdb"
@@ -43,7 +44,11 @@ def test_a_name_that_is_unknown_for_a_while_keeps_its_last_addresses():
 def test_settings():
     given = {"ODOOOPS_EGRESS_ALLOW": "10.0.0.9:587, relay.internal:25", "ODOOOPS_HTTP_PORT": "81"}
     firewall = read_firewall({"ODOOOPS_PG_DSN": DSN, **given})
-    assert firewall._targets == [Target("db.internal", 25060), Target("10.0.0.9", 587), Target("relay.internal", 25)]
+    assert firewall._targets == [
+        Target("db.internal", 25060, copies_too=True),
+        Target("10.0.0.9", 587),
+        Target("relay.internal", 25),
+    ]
     assert firewall._ports == (81, 443)
 
 
@@ -67,3 +72,51 @@ def test_a_machine_that_can_not_filter_says_why_and_what_to_do():
         _call(["ls", "/nowhere/at/all"])
     with pytest.raises(Refused, match="install the package iptables"):
         _call(["no-such-program"])
+
+
+def test_a_copy_reaches_its_database_and_what_its_project_names(tmp_path):
+    (tmp_path / "odooops-demo-stage_closed").write_text("sandbox.example.com:443\n")
+    known = {"db.internal": {"10.0.0.5"}, "relay.internal": {"10.0.0.9"}, "sandbox.example.com": {"198.51.100.7"}}
+    targets = [Target("db.internal", 25060, copies_too=True), Target("relay.internal", 25)]
+    firewall = Firewall("odooops", targets, (80, 443), known.__getitem__, tmp_path)
+    egress = firewall._egress()
+    assert egress.cluster == (("10.0.0.5", 25060),), "a relay sends mail: production alone reaches it"
+    copies = [rule for rule in build.rules(egress) if "-i" in rule]
+    wild = f"{build.closed_prefix('odooops')}+"
+    own = build.bridge("odooops", "odooops-demo-stage_closed")
+    assert own.startswith(build.closed_prefix("odooops"))
+    assert len(own) <= 15
+    assert {rule[2] for rule in copies} == {wild, own}
+    assert [rule[-1] for rule in copies if rule[3:] == ("-j", "DROP")] == ["DROP", "DROP"], "in both chains"
+    assert any("198.51.100.7" in rule and rule[2] == own for rule in copies)
+    assert not any("10.0.0.9" in rule for rule in copies)
+
+
+def test_no_other_environment_s_interface_looks_like_a_copy_s():
+    names = [build.bridge("odooops", f"odooops-demo-{number}") for number in range(500)]
+    assert not [name for name in names if name.startswith(build.closed_prefix("odooops"))]
+
+
+def test_copies_ask_the_resolvers_that_docker_asks(tmp_path):
+    file = tmp_path / "resolv.conf"
+    file.write_text("# x\nsearch example.com\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nnameserver fe80::1\n")
+    assert resolvers(file) == ("10.0.0.2",)
+    file.write_text("nameserver 127.0.0.53\n")
+    assert resolvers(file) == ("8.8.8.8", "8.8.4.4")
+
+
+@pytest.mark.parametrize("host", ["example.com", "example.com:", "a b:1", "x:70000", "x\n:1", "-A FORWARD:1"])
+def test_an_exception_that_is_none_is_refused(tmp_path, host):
+    with pytest.raises(Refused, match="host:port"):
+        ExceptionFiles(tmp_path).write("odooops-demo-stage_closed", [host])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exception_counts_until_the_next_copy(tmp_path):
+    files = ExceptionFiles(tmp_path)
+    files.write("odooops-demo-stage_closed", ["sandbox.example.com:443"])
+    assert (tmp_path / "odooops-demo-stage_closed").read_text() == "sandbox.example.com:443\n"
+    files.write("odooops-demo-stage_closed", [])
+    assert (tmp_path / "odooops-demo-stage_closed").read_text() == ""
+    with pytest.raises(Refused):
+        files.write("odooops-demo-prod", ["x.example.com:1"])

@@ -20,7 +20,6 @@ from odooops_agent.protocol import Ordered, plain
 from odooops_agent.reporter import Reporter
 from odooops_agent.testing.control import FakeControlPlane
 from odooops_agent.testing.droplet import DROPLET, KEY, FakeDroplet, digest
-from odooops_agent.testing.grants import pin
 from odooops_agent.testing.world import Killed, Outage
 from odooops_agent.watch import Watch
 from odooops_agent.worker import Worker
@@ -38,7 +37,7 @@ class RunningAgent:
         shop = droplet.workshop
         ports = shop.ports
         self.workshop = Workshop(
-            ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point, pin
+            ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point
         )
         self.renewed = []
         self.lost = threading.Event()
@@ -403,7 +402,7 @@ def test_a_surprise_in_an_operation_leaves_it_for_recovery(agent, control):
     agent.workshop = agent.droplet.workshop
     agent.worker._workshop = Workshop(
         agent.workshop.ports, DROPLET, agent.workshop.passwords, agent.droplet.journal, agent.droplet.world,
-        agent.leases, agent.droplet.point, pin,
+        agent.leases, agent.droplet.point,
     )  # fmt: skip
     agent.worker.work()
     assert agent.worker.finish_running(30)
@@ -732,6 +731,7 @@ def test_the_proxy_is_mended_before_anything_is_recovered(monkeypatch):
     monkeypatch.setattr("odooops_agent.agent.signal.signal", lambda *args: None)
     agent._watch, agent._worker = parts.watch, parts.worker
     agent._beating, agent._reporting, agent._watching, agent._wakeup = Mock(), Mock(), Mock(), Mock()
+    agent._mailing = Mock()
     agent._stop = threading.Event()
     agent._stop.set()
     assert agent.run() == 0

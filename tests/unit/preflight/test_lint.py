@@ -75,8 +75,59 @@ def test_an_addon_needs_no_settings_for_ruff(natural):
 )
 def test_settings_of_the_repository_go_first(natural, path, text):
     natural.write(path, text)
-    found = [code for code in codes(natural.report("lint")) if code.startswith("ruff")]
+    assert not [code for code in codes(natural.report("lint")) if code.startswith("ruff")], "not its own"
+    natural.git("add", path)
+    natural.git("commit", "--quiet", "--message=settings")
+    found = [code for code in codes(natural.report("lint", "--base", "HEAD")) if code.startswith("ruff")]
     assert found == ["ruff-E501"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "code"),
+    [
+        (".pylintrc", "[MESSAGES CONTROL]\ndisable=all\nenable=unreachable\n", "pylint-sql-injection"),
+        ("ruff.toml", "lint.select = ['E9']\n", "ruff-F401"),
+        ("addons/custom/workshop/.ruff.toml", "lint.select = ['E9']\n", "ruff-F401"),
+        (".oca_hooks.cfg", "[MESSAGES_CONTROL]\ndisable=xml-duplicate-record-id\n", "oca-xml-duplicate-record-id"),
+    ],
+)
+def test_a_change_does_not_choose_its_linters(workshop, path, text, code):
+    workshop.write("addons/custom/workshop/models.py", "import os\n" + BAD_SQL)
+    workshop.write("addons/custom/workshop/views/order.xml", HEAD + TWICE)
+    workshop.write(path, text)
+    found = codes(workshop.report("lint"))
+    assert {"pylint-sql-injection", "ruff-F401", "oca-xml-duplicate-record-id"} <= found.keys()
+    assert found["lint-settings"].file == path
+    assert found[code].file.startswith("addons/custom/workshop/")
+    workshop.git("add", path)
+    workshop.git("commit", "--quiet", "--message=settings")
+    assert code not in codes(workshop.report("lint", "--base", "HEAD")), "it counts from the next change on"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["init-hook=open('ran', 'w')", "load-plugins=pylint_odoo,mine", "init_hook: open('ran', 'w')", "Load-Plug = mine"],
+)
+def test_settings_that_run_code_are_refused(workshop, line):
+    workshop.write(".pylintrc", f"[MAIN]\n{line}\n")
+    workshop.write("addons/custom/workshop/models.py", "x = 1\n")
+    workshop.write("mine.py", "open('ran', 'w')\n")
+    workshop.git("add", ".pylintrc")
+    workshop.git("commit", "--quiet", "--message=settings")
+    report = workshop.report("lint", "--base", "HEAD")
+    assert not report.passed
+    assert "Take it out" in codes(report)["lint-settings-run-code"].mend
+    assert not (workshop.path / "ran").exists()
+
+
+def test_the_ocas_own_settings_are_fine(workshop):
+    workshop.write(".pylintrc", "[MASTER]\nload-plugins=pylint_odoo\nscore=n\n")
+    workshop.write("addons/custom/workshop/models.py", BAD_SQL)
+    workshop.git("add", ".pylintrc")
+    workshop.git("commit", "--quiet", "--message=settings")
+    found = codes(workshop.report("lint", "--base", "HEAD"))
+    assert "pylint-sql-injection" in found
+    assert "lint-settings-run-code" not in found
 
 
 def test_a_pyproject_about_other_things_is_no_settings(natural):

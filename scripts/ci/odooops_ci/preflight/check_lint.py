@@ -1,6 +1,7 @@
 """`preflight lint`: ruff, pylint-odoo and OCA's checks, each on the changed addons or on all.
 
-A repository's own settings (`ruff.toml` or `pyproject.toml`, `.pylintrc`, `.oca_hooks.cfg`) are used where they are.
+A repository's own settings (`ruff.toml` or `pyproject.toml`, `.pylintrc`, `.oca_hooks.cfg`) are used where they are, as
+they were before the change.
 The tools run side by side; pylint gets the addons in as many parts as there are cores, as its checks look at one
 addon at a time and its own `--jobs` loses those that need a whole addon. What the OCA wrote is left out, as it is
 mended upstream; `--with-oca` shows it as warnings.
@@ -9,6 +10,7 @@ mended upstream; `--with-oca` shows it as warnings.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
 import os
 import re
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from . import lint_settings
 from .changes import DELETED, Changes
 from .findings import WARNING, Finding, Report, ordered
 from .repository import Module, Repository
@@ -38,30 +41,30 @@ INSTALL = "Install the linters: pip install 'odooops[lint]'."
 
 @dataclass(frozen=True)
 class Target:
-    """What a tool is to look at."""
+    """What a tool is to look at.
+
+    :ivar settings: the folder in which the settings are: the root, or another one with those of before the change.
+    """
 
     root: Path
     modules: tuple[Module, ...]
     python: tuple[str, ...]
+    settings: Path
 
     @property
     def size(self) -> int:
         return sum(path.stat().st_size for module in self.modules for path in (self.root / module.folder).rglob("*.py"))
 
 
-def check(repository: Repository, changes: Changes | None, *, with_oca: bool = False) -> Report:
-    """Lint what changed, or all where `changes` is None."""
-    target = _target(repository, changes, with_oca=with_oca)
+def check(repository: Repository, changes: Changes, *, everything: bool = False, with_oca: bool = False) -> Report:
+    """Lint what changed, or everything."""
+    target = _target(repository, None if everything else changes, with_oca=with_oca)
+    settings_changed = lint_settings.notices(changes)
     if not target.modules and not target.python:
-        return Report("lint", idle="No addon and no Python file changed", facts={"addons": []})
-    jobs: list[tuple[str, Callable[[], list[Finding]]]] = []
-    if target.python:
-        jobs.append(("ruff", lambda: ruff(target)))
-    jobs += [("pylint", lambda part=part: pylint(part)) for part in _parts(target)]  # type: ignore[misc]
-    jobs += [("oca", lambda part=part: oca_checks(part)) for part in _parts(target)]  # type: ignore[misc]
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
-        found = [finding for done in pool.map(lambda job: job[1](), jobs) for finding in done]
-    findings = [_of_oca(finding) for finding in found]
+        return Report("lint", tuple(settings_changed), idle="No addon and no Python file changed", facts={"addons": []})
+    with lint_settings.before(repository.root, changes) as settings:
+        found = _run(_jobs(replace(target, settings=settings)))
+    findings = [*settings_changed, *(_of_oca(finding) for finding in found)]
     names = [module.name for module in target.modules]
     return Report(
         "lint",
@@ -69,6 +72,20 @@ def check(repository: Repository, changes: Changes | None, *, with_oca: bool = F
         checked=f"{len(names)} addons, {len(target.python)} Python files",
         facts={"addons": names},
     )
+
+
+def _jobs(target: Target) -> list[Callable[[], list[Finding]]]:
+    jobs: list[Callable[[], list[Finding]]] = []
+    if target.python:
+        jobs.append(lambda: ruff(target))
+    for part in _parts(target):
+        jobs += [functools.partial(pylint, part), functools.partial(oca_checks, part)]
+    return jobs
+
+
+def _run(jobs: list[Callable[[], list[Finding]]]) -> list[Finding]:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        return [finding for found in pool.map(lambda job: job(), jobs) for finding in found]
 
 
 def _target(repository: Repository, changes: Changes | None, *, with_oca: bool) -> Target:
@@ -81,7 +98,7 @@ def _target(repository: Repository, changes: Changes | None, *, with_oca: bool) 
         changed = {change.path for change in changes.items if change.status != DELETED}
         files = frozenset(path for path in files if path in changed or path.startswith(new))
     python = tuple(sorted(path for path in files if path.endswith(".py") and _is_linted(path, chosen)))
-    return Target(repository.root, chosen, python)
+    return Target(repository.root, chosen, python, repository.root)
 
 
 def _is_linted(path: str, modules: Iterable[Module]) -> bool:
@@ -108,6 +125,7 @@ def _parts(target: Target) -> list[Target]:
 
 
 def ruff(target: Target) -> list[Finding]:
+    target = _beside_its_settings(target)
     settings = [] if _has_ruff_settings(target) else [f"--config={HERE / 'ruff.toml'}"]
     options = ["--output-format=json", "--force-exclude", *settings]
     done = _call(target.root, [tool("ruff"), "check", *options, *target.python])
@@ -129,6 +147,15 @@ def ruff(target: Target) -> list[Finding]:
     ]
 
 
+def _beside_its_settings(target: Target) -> Target:
+    """Have the files where the settings are: ruff looks for these beside and above each file."""
+    if target.settings != target.root:
+        for path in target.python:
+            (target.settings / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(target.root / path, target.settings / path)
+    return replace(target, root=target.settings)
+
+
 def _has_ruff_settings(target: Target) -> bool:
     """Tell whether ruff finds settings of the repository's own for one of the files: beside it or above it."""
     folders = {target.root / parent for path in target.python for parent in PurePosixPath(path).parents}
@@ -145,10 +172,12 @@ def _ruff_mend(one: dict[str, object]) -> str:
 
 
 def pylint(target: Target) -> list[Finding]:
+    if refused := lint_settings.pylint_refusals(target.settings):
+        return refused
     folders = (module.folder for module in target.modules)
     done = _call(
         target.root,
-        [tool("pylint"), *pylint_options(target.root), "--output-format=json", "--score=no", *folders],
+        [tool("pylint"), *pylint_options(target.settings), "--output-format=json", "--score=no", *folders],
     )
     if done is None:
         return [_missing("pylint")]
@@ -191,7 +220,9 @@ def _pylint_mend(symbol: str) -> str:
 
 def oca_checks(target: Target) -> list[Finding]:
     folders = [f"{module.folder}/__manifest__.py" for module in target.modules]
-    done = _call(target.root, [tool("oca-checks-odoo-module"), *folders])
+    own = target.settings / lint_settings.OCA
+    settings = [f"--config={own if own.is_file() else os.devnull}"]
+    done = _call(target.root, [tool("oca-checks-odoo-module"), *settings, *folders])
     if done is None:
         return [_missing("oca-checks-odoo-module")]
     if done.returncode not in (0, 1) or "Traceback" in done.stderr:

@@ -141,9 +141,8 @@ def _with_broken(report: Report, job: Job) -> Report:
 def _lint(job: Job) -> Report:
     from . import check_lint
 
-    return check_lint.check(
-        job.repository, None if job.options.everything else job.changes, with_oca=job.options.with_oca
-    )
+    everything, with_oca = job.options.everything, job.options.with_oca
+    return check_lint.check(job.repository, job.changes, everything=everything, with_oca=with_oca)
 
 
 def _tests(job: Job) -> Report:
