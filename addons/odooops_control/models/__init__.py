@@ -57,6 +57,7 @@ from . import condition_override
 from . import deployment_policy
 from . import freeze_window
 from . import deployment_freeze
+from . import deployment_summary
 from . import release_staging
 from . import backup_rollback
 from . import clone

@@ -83,6 +83,6 @@ class TestViews(OdooopsCase):
         wizard.note = "looked"
         record = wizard.save()
         self.assertEqual(record.plan_hash, deployment.plan_hash)
-        self.assertIn("No module changes", record.plan_html)
+        self.assertIn("no module changes", record.summary_html)
         record.action_reject()
         self.assertEqual(deployment.state, "rejected")

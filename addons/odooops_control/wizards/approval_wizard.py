@@ -9,7 +9,8 @@ class OdooopsApprovalWizard(models.TransientModel):
     deployment_id = fields.Many2one("odooops.deployment", required=True)
     plan_hash = fields.Char(required=True, readonly=True)
     # With the user's own rights: the deployment's id comes from the client.
-    plan_html = fields.Html(related="deployment_id.plan_html", related_sudo=False)
+    summary_html = fields.Html(related="deployment_id.summary_html", related_sudo=False)
+    conditions_html = fields.Html(related="deployment_id.conditions_html", related_sudo=False)
     has_manual_changes = fields.Boolean(related="deployment_id.has_manual_changes", related_sudo=False)
     manual_changes_html = fields.Html(related="deployment_id.manual_changes_html", related_sudo=False)
     release_id = fields.Many2one(related="deployment_id.release_id", related_sudo=False)
