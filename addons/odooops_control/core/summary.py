@@ -15,7 +15,7 @@ def waiting(needs_hold, on_staging, before):
     parts = [f"{_seconds(on_staging)} on staging, with this very image"] if on_staging else []
     if before:
         parts.append(
-            f"{_seconds(median(before))} as a rule here, {_seconds(max(before))} at most in {len(before)} updates"
+            f"{_seconds(median(before))} as a rule here, {_seconds(max(before))} at most, of the last {len(before)}"
         )
     if not parts:
         return "Requests wait while modules are updated. How long is not known: nothing was updated here yet."

@@ -8,7 +8,7 @@ from core import summary
         (False, 9.0, [9.0], "No request waits"),
         (True, None, [], "not known"),
         (True, 8.6, [], "9 s on staging, with this very image"),
-        (True, None, [5.0, 7.0, 30.0], "7 s as a rule here, 30 s at most in 3 updates"),
+        (True, None, [5.0, 7.0, 30.0], "7 s as a rule here, 30 s at most, of the last 3"),
         (True, 180.0, [5.0], "3 minutes on staging, with this very image; 5 s as a rule here"),
     ],
 )
