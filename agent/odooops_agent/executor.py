@@ -32,7 +32,13 @@ BACKWARD_PATIENCE_SECONDS = 1800.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 INTERRUPTED = "The agent was stopped in the middle of the {noun}"
-NOUNS = {"backup": "backup", "restore_test": "restore test", "clone": "copy"}
+NOUNS = {
+    "backup": "backup",
+    "clone": "copy",
+    "restore": "restore",
+    "restore_test": "restore test",
+    "rollback": "rollback",
+}
 
 
 class Orders(Protocol):

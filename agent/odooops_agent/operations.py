@@ -503,7 +503,9 @@ class Job:
     def _finish(self, outcome: Outcome, result: Any, error: Failure | None = None) -> Finish:
         self._output.flush()
         if error is not None:
-            error = msgspec.structs.replace(error, message=self._shop.passwords.redactor.mask(error.message))
+            mask = self._shop.passwords.redactor.mask
+            tail = tuple(mask(line) for line in error.log_tail)
+            error = msgspec.structs.replace(error, message=mask(error.message), log_tail=tail)
         entry = self._shop.journal.get(self._operation.id)
         return FinishRequest(
             operation_id=self._operation.id,

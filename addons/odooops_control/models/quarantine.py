@@ -45,9 +45,12 @@ class OdooopsQuarantine(models.Model):
 
     @api.model
     def _bar(self, request):
-        """Bar the release that a rollback left from production, and with it all that contains its commit."""
+        """Bar the release that a rollback left from production, and with it all that contains its commit.
+
+        Whoever takes a rollback back goes on to what contains the release that is left: nothing is wrong with that.
+        """
         release = request.left_id.release_id
-        if request.tier == "preview" or not release:
+        if request.tier == "preview" or not release or request.target_release_id in release._carriers():
             return self.browse()
         known = self.sudo().search([("release_id", "=", release.id), ("state", "=", "barred")], limit=1)
         if known:
@@ -86,7 +89,7 @@ class OdooopsQuarantine(models.Model):
         if self.state == "lifted":
             return self.env["odooops.release"]
         release, fix = self.release_id, self.fix_release_id
-        return (release | release._containing() | release._later_without_history()) - fix - fix._containing()
+        return (release | release._carriers()) - fix - fix._containing()
 
     # Letting it go
 

@@ -63,6 +63,10 @@ class OdooopsRelease(models.Model):
             environment=bar.environment_id.key,
         )
 
+    def _carriers(self):
+        """Return the releases that contain this one's commit, or may."""
+        return self._containing() | self._later_without_history()
+
     def _containing(self):
         """Return the releases that contain this one's commit.
 

@@ -99,6 +99,10 @@ def _install(job: Job) -> Iterator[Step]:
     names = job.names
     arguments = {"database": names.database, "app": names.app_role, "token": names.token}
     yield build.prepare(job)
+    if any(build.running(job, role) for role in ("web", "cron")):
+        # Of a database that is gone: they would enter the new one while it is being made, and work on it.
+        yield build.stop_cron(job)
+        yield from build.hold_and_stop(job)
     yield Step("create_database", arguments, undo="drop_database")
     yield build.run_update(job, "install_modules", undo="stop_update", arguments=arguments)
     yield Step("verify_update")

@@ -54,7 +54,19 @@ UNMISSED = (
     "website.track",
     "website.visitor",
 )
-MISSED_AFTER_ALL = frozenset({"ir.attachment"})
+# What people build in the web client: pages, fields of Studio's, rules, automation.
+MISSED_AFTER_ALL = frozenset(
+    {
+        "base.automation",
+        "ir.actions.server",
+        "ir.attachment",
+        "ir.filters",
+        "ir.model.fields",
+        "ir.rule",
+        "ir.ui.menu",
+        "ir.ui.view",
+    }
+)
 
 
 def counts(model: str) -> bool:

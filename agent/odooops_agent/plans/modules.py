@@ -45,6 +45,9 @@ class ModulePlan:
         return tuple(change.name for change in self.changes if change.action == "install")
 
 
+NO_CHANGES = ModulePlan((), (), (), (), (), ())
+
+
 def plan_modules(image: ImageManifest, database: DatabaseFacts | None, wanted: Iterable[str]) -> ModulePlan:
     """Compare the image with what the database says is installed.
 

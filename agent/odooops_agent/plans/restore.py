@@ -22,10 +22,9 @@ from .backup import make_room, one_off, order
 from .building import Droplet, Job
 from .hashing import plan_hash
 from .model import Plan, Step
-from .modules import plan_modules
+from .modules import NO_CHANGES, plan_modules
+from .sets import FIRST_NUMBER
 
-# Restored data are numbered from here until they are in their place, so that no restore set has the same number.
-FIRST_NUMBER = 2_000_000_000
 ROOM = {"workspace": "restore"}
 
 
@@ -44,6 +43,7 @@ def plan_restore(operation: Operation, facts: EnvironmentFacts, droplet: Droplet
         checks.check_identity(operation, facts)
         checks.check_sessions(operation, facts)
         _check_installed(facts.database)
+    checks.check_image(operation, facts, NO_CHANGES)
     checks.check_disk(operation, facts, snapshot=False)
     environment = operation.environment
     config = odoo_config(environment, facts.image, droplet.cluster, environment.database.name)

@@ -35,7 +35,7 @@ from .building import Droplet, Job
 from .deploy import plan_deploy
 from .hashing import plan_hash, preview_hash
 from .model import Plan, Step
-from .modules import ModulePlan, in_loading_order, plan_modules
+from .modules import NO_CHANGES, in_loading_order, plan_modules
 from .restore import exchange
 
 DATA_MODES: tuple[Mode, ...] = ("full", "backup")  # they lose what was written since
@@ -223,6 +223,7 @@ def _plan_backup(operation: Operation, facts: RollbackFacts, droplet: Droplet, e
     _check_image_here(facts)
     environment, observed = operation.environment, facts.environment
     config = odoo_config(environment, observed.image, droplet.cluster, environment.database.name)
+    checks.check_image(operation, observed, NO_CHANGES)
     checks.check_disk(operation, observed, snapshot=True)
     if execute:
         checks.check_sessions(operation, observed)
@@ -382,6 +383,5 @@ def _check_set_there(target: TargetSet, facts: RollbackFacts) -> None:
 
 def _check_fits(operation: Operation, facts: EnvironmentFacts, target: TargetSet) -> None:
     """Refuse an image that the set's database would not start on; by what was recorded when the set was taken."""
-    nothing = ModulePlan((), (), (), (), (), ())
     missing = tuple(sorted(set(target.module_versions) - facts.image.addons.keys()))
-    checks.check_image(operation, facts, replace(nothing, missing=missing))
+    checks.check_image(operation, facts, replace(NO_CHANGES, missing=missing))

@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 
 from ..facts import KeptSet
 
+# Restored data are numbered from here until they are in their place, so that no restore set has the same number.
+FIRST_NUMBER = 2_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
@@ -18,11 +21,12 @@ class Keeping:
 
 
 def to_drop(sets: Sequence[KeptSet], own: int, keeping: Keeping, now: datetime) -> tuple[KeptSet, ...]:
-    """Return what nobody keeps any more, the oldest first.
+    """Return what nobody keeps any more, the oldest first; before them what a restore left that never ended.
 
     :param own: token of the newest; a set that a newer deployment made is never judged, and its own always stays.
     """
+    left = tuple(one for one in sets if FIRST_NUMBER < one.token < FIRST_NUMBER + own)
     earlier = sorted((one for one in sets if one.token < own), key=lambda one: one.token)
     beyond = earlier[: max(0, len(earlier) + 1 - max(1, keeping.sets))]
     oldest = now - timedelta(hours=keeping.hours)
-    return tuple(one for one in beyond if one.since is None or one.since < oldest)
+    return left + tuple(one for one in beyond if one.since is None or one.since < oldest)
