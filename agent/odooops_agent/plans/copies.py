@@ -27,8 +27,8 @@ from .building import Droplet, Job
 from .hashing import plan_hash
 from .model import Plan, Step
 from .modules import in_loading_order, plan_modules
-from .restore import FIRST_NUMBER
 from .rollback import set_number
+from .sets import FIRST_NUMBER
 
 ROOM = {"workspace": "clone"}
 

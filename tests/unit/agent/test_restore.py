@@ -2,12 +2,14 @@
 
 import copy
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from odooops_agent.errors import Permanent
-from odooops_agent.facts import OwnerTag
+from odooops_agent.facts import KeptSet, OwnerTag
+from odooops_agent.plans.sets import FIRST_NUMBER, Keeping, to_drop
 from odooops_agent.protocol import LossCount, RestoreResult, RollbackPreview, RollbackResult, convert
 from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, KEY, UUID, FakeDroplet, digest
 from odooops_agent.testing.world import FakeDatabase, Killed, Outage
@@ -496,3 +498,10 @@ def test_a_backup_that_reaches_less_far_than_was_approved_is_left_alone(without_
     finish = without_set.outcome(operation.id)
     assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
     assert "reaches up to" in finish.error.message
+
+
+def test_databases_that_a_restore_left_behind_go_with_the_next_old_sets():
+    """One of a restore that began later than this operation is another's, under way."""
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    sets = [KeptSet(token, now, digest(1)) for token in (17, FIRST_NUMBER + 15, FIRST_NUMBER + 19)]
+    assert [one.token for one in to_drop(sets, 18, Keeping(2, 48), now)] == [FIRST_NUMBER + 15]

@@ -410,6 +410,7 @@ def test_invoices_payments_and_moves_stand_first_and_the_program_s_own_notes_now
         "workshop.order",
     ]
     assert not any(counts(model) for model in ("ir.cron", "bus.bus", "res.users.log", "mail.notification"))
+    assert all(counts(model) for model in ("ir.ui.view", "ir.rule", "base.automation"))
     assert all(counts(model) for model in ("ir.attachment", "res.users", "workshop.order", "irregular", "mail.message"))
 
 
