@@ -47,7 +47,7 @@ class Agent:
         for sentence in self._journal.set_unreadable_aside():
             _logger.error(sentence)
         control = HttpControlPlane(settings.url, key)
-        ports = real_ports(settings, passwords)
+        ports = real_ports(settings, passwords, control)
         leases = Leases(clock)
         host = HostFacts(ports)
         self._watch = watch = Watch(ports, self._journal, clock, leases.deploying, host.gather)

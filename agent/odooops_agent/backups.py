@@ -11,11 +11,12 @@ from .executor import Ending
 from .journal import Entry
 from .observe import observe
 from .operations import Finish, Job, sentence
-from .plans.backup import order, plan_backup, plan_restore_test
+from .plans.backup import order, plan_backup, plan_export, plan_restore_test
+from .plans.brought import plan_import
 from .plans.building import serving_container
 from .plans.model import Plan
 from .plans.restore import plan_restore
-from .protocol import BackupResult, RestoreCheck, RestoreResult, RestoreTestResult
+from .protocol import BackupResult, ExportResult, ImportResult, RestoreCheck, RestoreResult, RestoreTestResult
 
 
 class _BesideJob(Job):
@@ -38,8 +39,8 @@ class _BesideJob(Job):
 
     def _check_beside(self) -> Plan:
         self._facts = observe(self._shop.ports, self._operation)
-        planner = plan_backup if self._operation.kind == "backup" else plan_restore_test
-        plan = planner(self._operation, self._facts, self._shop.droplet)
+        planners = {"backup": plan_backup, "restore_test": plan_restore_test, "export": plan_export}
+        plan = planners[self._operation.kind](self._operation, self._facts, self._shop.droplet)
         serving = serving_container(self._facts)
         before = {
             "digest": plan.document.from_digest,
@@ -70,6 +71,8 @@ class _BesideJob(Job):
 class RestoreJob(Job):
     """A backup takes the environment's place; what was there is kept as a restore set."""
 
+    _plan = staticmethod(plan_restore)
+
     def work(self) -> Finish:
         self._pull()
         plan = self._in_step("check_plan", self._check_restore)
@@ -85,7 +88,7 @@ class RestoreJob(Job):
 
     def _check_restore(self) -> Plan:
         facts = self._observed(lambda: observe(self._shop.ports, self._operation))
-        return plan_restore(self._operation, facts, self._shop.droplet)
+        return self._plan(self._operation, facts, self._shop.droplet)
 
     def _succeeded(self, plan: Plan) -> Finish:
         uuid = self._database_uuid()
@@ -101,6 +104,28 @@ class RestoreJob(Job):
                 health=self._health(),
                 recovery_point_at=datetime.fromisoformat(str(result("manifest")["taken_at"])).astimezone(UTC),
                 restore_set=self._restore_set(plan),
+            ),
+        )
+
+
+class ImportJob(RestoreJob):
+    """A backup of elsewhere becomes a new environment's data; a deployment brings it up."""
+
+    _plan = staticmethod(plan_import)
+
+    def _succeeded(self, plan: Plan) -> Finish:
+        result = self._context.result
+        found, files = result("imported"), result("files")
+        return self._finish(
+            "succeeded",
+            ImportResult(
+                database_uuid=str(self._database_uuid()),
+                database_bytes=found["bytes"],
+                modules=found["modules"],
+                files=files["count"],
+                missing_files=found["missing"],
+                wrong_files=files["wrong"],
+                health=self._health(),
             ),
         )
 
@@ -133,6 +158,13 @@ class BackupJob(_BesideJob):
                 check="ok",
             ),
         )
+
+
+class ExportJob(_BesideJob):
+    """A backup goes to the console as a zip, for a person to download."""
+
+    def _succeeded(self, plan: Plan) -> Finish:
+        return self._finish("succeeded", ExportResult(**self._context.result("exported")))
 
 
 class RestoreTestJob(_BesideJob):

@@ -29,6 +29,7 @@ from .protocol import (
     MailsRequest,
     MailsResponse,
     OperationEnvelope,
+    UploadRequest,
     decode,
     encode,
 )
@@ -66,6 +67,10 @@ class HttpControlPlane:
 
     def report(self, kind: str, body: bytes) -> None:
         self._post(kind, body)
+
+    def send(self, operation_id: int, token: int, offset: int, data: bytes) -> None:
+        """The port for uploads."""
+        self._post("upload", encode(UploadRequest(operation_id=operation_id, token=token, offset=offset, data=data)))
 
     def _post(self, route: str, body: bytes) -> bytes:
         response = self._send(route, body)

@@ -35,6 +35,8 @@ INTERRUPTED = "The agent was stopped in the middle of the {noun}"
 NOUNS = {
     "backup": "backup",
     "clone": "copy",
+    "export": "download",
+    "import": "import",
     "restore": "restore",
     "restore_test": "restore test",
     "rollback": "rollback",

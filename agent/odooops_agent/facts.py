@@ -176,6 +176,15 @@ class FilesFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """A backup of elsewhere, unpacked: the name of its dump, and how much there is of it."""
+
+    dump: str
+    dump_bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retained:
     """What a retention has done to one environment's backups, as snapshots' ids."""
 

@@ -37,7 +37,18 @@ Fact = TypeVar("Fact")
 HEARTBEAT_SECONDS = 10.0
 # Versions hardly ever change: asked once in that many heartbeats.
 VERSIONS_EVERY = 60
-CAPABILITIES = ("plan", "deploy", "rollback", "health", "backup", "restore_test", "restore", "clone")
+CAPABILITIES = (
+    "plan",
+    "deploy",
+    "rollback",
+    "health",
+    "backup",
+    "restore_test",
+    "restore",
+    "import",
+    "export",
+    "clone",
+)
 
 
 def agent_info() -> AgentInfo:

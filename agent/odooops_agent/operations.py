@@ -88,7 +88,7 @@ class Workshop:
         self._end(operation, job.guarded(lambda: job.recover(entry, onward=onward and entry.cause is None)))
 
     def _job(self, operation: Operation) -> Job:
-        from .backups import BackupJob, RestoreJob, RestoreTestJob  # they build on the job below
+        from .backups import BackupJob, ExportJob, ImportJob, RestoreJob, RestoreTestJob  # they build on the job below
         from .copies import CloneJob
 
         special: dict[str, type[Job]] = {
@@ -96,6 +96,8 @@ class Workshop:
             "restore_test": RestoreTestJob,
             "restore": RestoreJob,
             "clone": CloneJob,
+            "import": ImportJob,
+            "export": ExportJob,
         }
         return special.get(operation.kind, Job)(self, operation)
 

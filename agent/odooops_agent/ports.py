@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .facts import (
+    Brought,
     Container,
     DatabaseFacts,
     DumpFacts,
@@ -399,6 +400,24 @@ class Workspace(Protocol):
     def place_snapshot(self, environment: str, name: str, token: int) -> None: ...
 
     def place_filestore(self, environment: str, name: str, database: str) -> None: ...
+
+    def pack(
+        self, environment: str, name: str, manifest: Mapping[str, object], write: Callable[[bytes], None]
+    ) -> int: ...
+
+
+class Intake(Protocol):
+    """Backups of elsewhere that an operator brought; see `intake.py`."""
+
+    def unpack(self, file: str, filestore: str | None, room: Path, room_bytes: int, cancelled: Cancelled) -> Brought:
+        """Unpack one into a workspace; `room_bytes` is all that may be written."""
+
+
+class Uploads(Protocol):
+    """Where what an operation makes for a person goes: the console."""
+
+    def send(self, operation_id: int, token: int, offset: int, data: bytes) -> None:
+        """Put a piece in its place; once more changes nothing. Raises Retryable, LeaseLost or Permanent."""
 
 
 class Exceptions(Protocol):

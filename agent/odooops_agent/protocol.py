@@ -14,7 +14,9 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 SCHEMA = 1
 
-Kind = Literal["plan", "deploy", "rollback", "health", "backup", "restore_test", "restore", "clone", "inspect"]
+Kind = Literal[
+    "plan", "deploy", "rollback", "health", "backup", "restore_test", "restore", "import", "export", "clone", "inspect"
+]
 Mode = Literal["code", "full", "backup", "fix_forward"]
 Outcome = Literal["succeeded", "failed", "cancelled", "indeterminate"]
 Health = Literal["green", "yellow", "red", "unknown"]
@@ -242,6 +244,13 @@ class Inspect(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
 
 
+class ImportOrder(Struct, frozen=True, kw_only=True):
+    """What is imported, as names of what lies in the agent's folder for imports."""
+
+    file: str
+    filestore: str | None = None
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """The unit of work that is leased."""
 
@@ -260,6 +269,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     rollback: Rollback | UnsetType | None = UNSET
     sets: tuple[KnownSet, ...] | UnsetType = UNSET
     backup: BackupOrder | UnsetType | None = UNSET
+    brought: ImportOrder | UnsetType | None = field(name="import", default=UNSET)
     clone: Clone | UnsetType = UNSET
     inspect: Inspect | UnsetType = UNSET
 
@@ -413,6 +423,16 @@ class MailsResponse(Struct, frozen=True, kw_only=True):
     accepted: tuple[str, ...]
 
 
+class UploadRequest(Struct, frozen=True, kw_only=True):
+    """A piece of what an export makes, at its place; the same once more changes nothing."""
+
+    schema: int = SCHEMA
+    operation_id: int
+    token: int
+    offset: int
+    data: bytes  # base64 in JSON
+
+
 class Accepted(Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     ok: bool = True
@@ -564,6 +584,22 @@ class InspectResult(Struct, frozen=True, kw_only=True):
     changes: tuple[ManualChange, ...]
     xml: str  # a data file for the project's own addon
     left_out: int = 0  # changes that are too many, or too large, for the two above
+
+
+class ExportResult(Struct, frozen=True, kw_only=True):
+    bytes: int
+    files: int
+    sha256: str
+
+
+class ImportResult(Struct, frozen=True, kw_only=True):
+    database_uuid: str
+    database_bytes: int
+    modules: int
+    files: int
+    missing_files: int  # that the database names and nobody brought
+    wrong_files: int  # whose content is not what their names say
+    health: Health
 
 
 class FailedResult(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,11 @@ class Settings:
     public_addresses: tuple[str, ...] = ()
 
     @property
+    def import_dir(self) -> Path:
+        """Where an operator puts what is to be imported."""
+        return self.state_dir / "imports"
+
+    @property
     def pg_password(self) -> Secret:
         return Secret(str(parse_dsn(self.pg_dsn.reveal()).get("password") or ""))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .certificates import leads_here
+from .errors import Permanent
+from .ports import Uploads
 from .secrets import PasswordStore
 from .settings import Settings, exceptions_root
 from .steps import Ports
@@ -18,14 +20,18 @@ def password_store(settings: Settings) -> PasswordStore:
     return PasswordStore(settings.state_dir / "passwords.json")
 
 
-def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
-    """Return the adapters; nothing is asked of the outside yet."""
+def real_ports(settings: Settings, passwords: PasswordStore, uploads: Uploads | None = None) -> Ports:
+    """Return the adapters; nothing is asked of the outside yet.
+
+    :param uploads: the running agent's own connection to the console; others upload nothing.
+    """
     # Imported here: `plan` and `status` need neither Docker's library nor PostgreSQL's.
     import docker
 
     from .database import PostgresDatabase
     from .exceptions import ExceptionFiles
     from .filestore import LocalFilestore
+    from .intake import LocalIntake
     from .proxy import AdminSocket, CaddyProxy
     from .relay import Relay
     from .runtime.docker import DockerRuntime
@@ -59,4 +65,13 @@ def real_ports(settings: Settings, passwords: PasswordStore) -> Ports:
         workspace=LocalWorkspace(settings.data_root),
         door=Relay(settings.pg_dsn.reveal()),
         exceptions=ExceptionFiles(exceptions_root()),
+        intake=LocalIntake(settings.import_dir),
+        uploads=uploads or _NoConsole(),
     )
+
+
+class _NoConsole:
+    """In the place of uploads where no agent runs."""
+
+    def send(self, operation_id: int, token: int, offset: int, data: bytes) -> None:
+        raise Permanent("There is no console to upload to: only `odooops-agent run` does.")

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import tempfile
+import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -255,6 +259,108 @@ def test_the_one_offs_know_no_network_and_only_one_database(droplet: Droplet) ->
 def real_ports_of(droplet: Droplet) -> Ports:
     settings = read_settings(droplet._settings())
     return real_ports(settings, password_store(settings))
+
+
+TWO = Environment("demo/two")
+
+
+def dumped(droplet: Droplet, *options: str) -> bytes:
+    """Return what pg_dump makes of the running environment, as a team's own backup script would."""
+    cluster = droplet.cluster
+    argv = [str(cluster._binaries / "pg_dump"), "--host=127.0.0.1", f"--port={cluster.port}", "--username=postgres"]
+    environment = {**os.environ, "PGPASSWORD": cluster.superuser_password}
+    done = subprocess.run([*argv, *options, PROD.database], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bring(droplet: Droplet, kill: str = "", **order: Any) -> dict[str, Any]:
+    return droplet.work(droplet.describe(TWO, "v1.0.0", "import", **{"import": order}), kill)
+
+
+def check_nothing_came(droplet: Droplet) -> None:
+    assert TWO.database not in droplet.databases()
+    home = Path(droplet.stack.data_root) / TWO.key
+    assert not list(home.glob("work/*"))
+    assert not list(home.glob("filestore/*"))
+
+
+@pytest.fixture(scope="module")
+def brought(droplet: Droplet) -> Path:
+    """The folder for imports, with a zip as the database manager makes one, and a dump with its files beside it."""
+    folder = droplet.state / "imports"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "manager.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", "{}")
+        archive.writestr("dump.sql", dumped(droplet))
+        archive.writestr(f"filestore/{STORED[:2]}/{STORED}", FILE)
+    (folder / "prod.dump").write_bytes(dumped(droplet, "--format=custom"))
+    shutil.copytree(filestore(droplet), folder / "files")
+    return folder
+
+
+EVIL = {
+    "a command of psql's": (b"\\! touch /tmp/owned\n", "command for psql"),
+    "a program": (b"COPY pg_class TO PROGRAM 'touch /tmp/owned';\n", "a file or a program"),
+    # Out of the reader's sight; the server refuses it to such a role.
+    "a program in a block": (
+        b"DO $$ BEGIN EXECUTE $q$COPY pg_class TO PROGRAM 'id'$q$; END $$;\n",
+        "permission denied",
+    ),
+}
+
+
+@pytest.mark.parametrize("evil", EVIL)
+def test_a_dump_that_commands_is_loaded_by_nobody(droplet: Droplet, brought: Path, evil: str) -> None:
+    text, why = EVIL[evil]
+    (brought / "evil.sql").write_bytes(dumped(droplet).replace(b"CREATE TABLE", text + b"CREATE TABLE", 1))
+    ended = bring(droplet, file="evil.sql")
+    assert (ended["outcome"], ended["error"]["code"]) == ("failed", "restore_failed"), ended
+    assert why in ended["error"]["message"]
+    check_nothing_came(droplet)
+
+
+def test_a_backup_goes_out_as_a_zip_that_the_database_manager_takes(droplet: Droplet, brought: Path) -> None:
+    snapshot = back_up(droplet)["result"]["snapshot"]
+    given = order(droplet, snapshot=snapshot)
+    ended = droplet.work(droplet.describe(PROD, "v1.0.0", "export", backup=given))
+    assert ended["outcome"] == "succeeded", (ended, droplet.log())
+    sent = droplet.state / "uploaded.zip"
+    assert ended["result"]["sha256"] == hashlib.sha256(sent.read_bytes()).hexdigest()
+    with zipfile.ZipFile(sent) as archive:
+        assert archive.testzip() is None
+        assert archive.read(f"filestore/{STORED[:2]}/{STORED}") == FILE
+        assert json.loads(archive.read("manifest.json"))["modules"]["workshop"]
+    sent.rename(brought / "prod.zip")
+    check_nothing_left(droplet)
+
+
+def test_an_agent_killed_in_an_import_leaves_nothing(droplet: Droplet, brought: Path) -> None:
+    bring(droplet, "acted:load_import", file="manager.zip")
+    ended = droplet.recover()
+    assert (ended["outcome"], ended["result"]["reverted"]) == ("failed", True)
+    check_nothing_came(droplet)
+
+
+@pytest.mark.parametrize("order", [{"file": "prod.dump", "filestore": "files"}, {"file": "prod.zip"}])
+def test_what_a_team_brings_is_imported(droplet: Droplet, brought: Path, order: dict[str, str]) -> None:
+    droplet.cluster.as_superuser(f'DROP DATABASE IF EXISTS "{TWO.database}"')
+    ended = bring(droplet, **order)
+    assert ended["outcome"] == "succeeded", (ended, droplet.log())
+    print(ended["result"])
+    assert droplet.sql(TWO, ORDERS) == droplet.sql(PROD, ORDERS)
+    owners = droplet.sql(TWO, "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+    assert owners == [(Names(droplet.stack.name, TWO.key, TWO.database, 1).app_role,)]
+    assert (Path(droplet.stack.data_root) / TWO.key / "filestore" / TWO.database / STORED[:2] / STORED).exists()
+    assert droplet.containers(TWO) == {}
+
+
+def test_a_deployment_brings_it_up(droplet: Droplet, brought: Path) -> None:
+    """The last of them: what was downloaded."""
+    ended = droplet.deploy(TWO, "v1.0.0")
+    assert ended["outcome"] == "succeeded", (ended, droplet.log())
+    assert droplet.status(TWO)
+    assert bring(droplet, file="prod.zip")["error"]["code"] == "import_refused"
 
 
 def test_the_recovery_key_alone_brings_it_back_when_droplet_and_agent_are_gone(droplet: Droplet) -> None:

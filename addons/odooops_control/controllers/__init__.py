@@ -1,4 +1,5 @@
 from . import agent
 from . import audit
+from . import download
 from . import github
 from . import mail

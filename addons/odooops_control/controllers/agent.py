@@ -58,6 +58,11 @@ class AgentController(http.Controller):
         """Take in what an environment sent and nobody got."""
         return self._answer(protocol.Mails, self._mails)
 
+    @_agent_route("upload")
+    def upload(self, **_params):
+        """Take in a piece of what a person is to download."""
+        return self._answer(protocol.Upload, self._upload)
+
     def _answer(self, message_class, handler):
         try:
             message = message_class.from_json(_body())
@@ -105,6 +110,13 @@ class AgentController(http.Controller):
         if not environment:
             raise protocol.Forbidden(f"{names.shown(message.environment)} is no environment of this agent.")
         return {"accepted": request.env["odooops.caught.mail"].sudo()._take_in(environment, message.mails)}
+
+    def _upload(self, key, message):
+        download = self._operation(key, message).download_id
+        if not download:
+            raise protocol.Forbidden("This operation uploads nothing.")
+        download._receive(message.offset, message.data)
+        return {"ok": True}
 
     def _operation(self, key, message):
         return request.env["odooops.operation"].sudo()._of_agent(key.agent_id, message.operation_id, message.token)

@@ -23,6 +23,8 @@ LANGUAGE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2}|_[0-9]{3})?(?:@[a-z]+)?")
 # As the agent has it: `__` is in the names of copies, `_upgrade` ends a role's, and some are PostgreSQL's own.
 DATABASE = re.compile(r"(?!.*__)(?!.*_upgrade\Z)(?!(?:postgres|template[01])\Z)[a-z][a-z0-9_]{0,54}")
 HASH = re.compile(r"[0-9a-f]{64}")
+# Of what lies in the agent's folder for imports.
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 ALIASES = {"staging": "stage", "production": "prod"}
 TIER_OF_CODE = {"stage": "staging", "prod": "production"}

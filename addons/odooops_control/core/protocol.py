@@ -4,6 +4,7 @@ Unknown fields are ignored, so that either side may be newer. A field of the wro
 missing one, is a :class:`BadMessage`.
 """
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -422,6 +423,34 @@ class CaughtMail:
             raw=take(message, "raw", str),
             cut=take(message, "cut", bool, False),
         )
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A piece of what an export makes."""
+
+    operation_id: int
+    token: int
+    offset: int
+    data: bytes
+
+    @classmethod
+    def from_json(cls, message):
+        """Read and check a message."""
+        try:
+            data = base64.b64decode(take(message, "data", str), validate=True)
+        except ValueError as error:
+            raise BadMessage("The field 'data' has to be base64.") from error
+        numbers = (take(message, name, int) for name in ("operation_id", "token"))
+        return cls(*numbers, _take_offset(message), data)
+
+
+def _take_offset(message):
+    """Return a place in a file, which may be far beyond what other numbers may be."""
+    offset = message.get("offset")
+    if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 2**50:
+        raise BadMessage("The field 'offset' has to be a place in a file.")
+    return offset
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,16 @@ CLONE = {
 }
 CLONE_ACTIVE = ("inspecting", "waiting", "queued", "running")
 
-EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "clone", "destroy")
-HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "rehearse")
+# An agent that comes back may still send what it was at.
+DOWNLOAD = {
+    "preparing": {"ready", "failed", "expired"},
+    "ready": {"expired"},
+    "failed": {"ready"},
+    "expired": set(),
+}
+
+EXCLUSIVE_KINDS = ("deploy", "rollback", "restore", "import", "clone", "destroy")
+HEAVY_KINDS = (*EXCLUSIVE_KINDS, "backup", "restore_test", "export", "rehearse")
 MAX_ATTEMPTS = 3
 
 

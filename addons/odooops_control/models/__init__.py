@@ -31,7 +31,9 @@ from . import operation_agent
 from . import operation_step
 from . import operation_log
 from . import rollback_operation
+from . import operation_import
 from . import environment_rollback
+from . import environment_import
 from . import agent_budget
 from . import mail_activity
 from . import event
@@ -49,6 +51,7 @@ from . import backup_repository
 from . import backup
 from . import backup_restore
 from . import backup_operation
+from . import operation_download
 from . import backup_policy
 from . import backup_environment
 from . import backup_deployment
@@ -68,6 +71,7 @@ from . import clone_deployment
 from . import clone_operation
 from . import clone_project
 from . import inspection
+from . import backup_download
 from . import caught_mail
 from . import mail_environment
 from . import ir_http

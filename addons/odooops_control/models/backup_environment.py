@@ -64,7 +64,8 @@ class OdooopsEnvironment(models.Model):
         own = self.sudo()
         return backup.Kept(
             environment=own.key or "",
-            has_data=bool(own.database_uuid),
+            # What was imported and never deployed is still there where it came from.
+            has_data=bool(own.database_uuid and own.running_deployment_id),
             has_repository=bool(own.repository_id.active),
             newest=own.last_backup_at or None,
             newest_proven=own.last_proven_at or None,
@@ -124,7 +125,8 @@ class OdooopsEnvironment(models.Model):
     def _cron_backups(self):
         """Back up what is due, and have the newest backups tested; one that fails keeps no other from it."""
         now = fields.Datetime.now()
-        for environment in self.search([("repository_id", "!=", False), ("database_uuid", "!=", False)]):
+        served = [("database_uuid", "!=", False), ("running_deployment_id", "!=", False)]
+        for environment in self.search([("repository_id", "!=", False), *served]):
             try:
                 with self.env.cr.savepoint():
                     environment._back_up_if_due(now)

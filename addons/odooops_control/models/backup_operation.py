@@ -14,7 +14,7 @@ class OdooopsOperation(models.Model):
         payload = super()._payload()
         if backup := self.backup_id:
             environment = self.environment_id
-            release = backup.release_id if self.kind in ("restore_test", "restore") else environment.running_release_id
+            release = environment.running_release_id if self.kind == "backup" else backup.release_id
             payload["release"] = release._agent_payload(environment.running_tag or release.display_name)
             payload["backup"] = backup._operation_payload(self.kind)
         return payload

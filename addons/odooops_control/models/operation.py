@@ -24,6 +24,8 @@ class OdooopsOperation(models.Model):
             ("restore", "Restore"),
             ("backup", "Back up"),
             ("restore_test", "Restore test"),
+            ("import", "Import"),
+            ("export", "Prepare download"),
             ("clone", "Clone"),
             ("inspect", "Inspect"),
             ("rehearse", "Rehearse"),

@@ -11,11 +11,13 @@ from . import test_ci_http
 from . import test_concurrency
 from . import test_conditions
 from . import test_contract
+from . import test_download
 from . import test_environment
 from . import test_freeze
 from . import test_github_out
 from . import test_github_webhook
 from . import test_guards
+from . import test_import
 from . import test_invariants
 from . import test_journey
 from . import test_lease

@@ -3,6 +3,7 @@ from . import approval_wizard
 from . import ci_access
 from . import deploy_wizard
 from . import hotfix_wizard
+from . import import_wizard
 from . import key_show
 from . import override_wizard
 from . import quarantine_wizard

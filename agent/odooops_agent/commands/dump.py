@@ -6,6 +6,9 @@ database role, without a network: the agent's relay is the only way out, and lea
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from .. import load_dump
 from ..names import CONFIG_FILE, DATABASE, HELPERS, HOST, ROLE, Names, require
 from ..ports import ContainerSpec, Mount
 from ..protocol import Environment
@@ -18,6 +21,7 @@ DUMP_FILE = f"{FOLDER}/database.dump"
 TEST_CONFIG = "odoo.conf"
 NO_NETWORK = "none"
 SERVE = "serve.py"
+LOADER = "load_dump.py"
 # Odoo's own start, but for its look into the database `postgres` whether its own is there: only that one is reached.
 SERVE_SCRIPT = """
 import sys
@@ -49,6 +53,21 @@ def load(database: str, role: str) -> tuple[str, ...]:
         "pg_restore", "--no-owner", "--no-acl", "--exit-on-error", "--no-password", f"--jobs={RESTORE_JOBS}",
         f"--host={FOLDER}", f"--username={require(ROLE, role, 'database role')}", f"--dbname={database}", DUMP_FILE,
     )  # fmt: skip
+
+
+def as_text() -> tuple[str, ...]:
+    """Turn a dump into what psql, and so Odoo's database manager, reads; this asks no server."""
+    return ("pg_restore", "--no-owner", "--no-acl", f"--file={FOLDER}/{load_dump.PLAIN}", DUMP_FILE)
+
+
+def load_brought(database: str, role: str) -> tuple[str, ...]:
+    """Load whatever dump stands there; a plain one without psql, which would run what it says (`load_dump.py`)."""
+    user, name = require(ROLE, role, "database role"), require(DATABASE, database, "database name")
+    return (PYTHON, f"{FOLDER}/{LOADER}", f"--username={user}", f"--dbname={name}")
+
+
+def loader_script() -> str:
+    return Path(load_dump.__file__).read_text("utf-8")
 
 
 def serve() -> tuple[str, ...]:

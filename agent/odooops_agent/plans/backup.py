@@ -22,7 +22,7 @@ from .hashing import plan_hash
 from .model import Plan, Shape, Step
 
 # What runs beside everything else, one of a kind at a time: it holds no environment, and no token there stops it.
-APART = frozenset({"backup", "restore_test"})
+APART = frozenset({"backup", "restore_test", "export"})
 BOOT_SECONDS = 300
 DUMP_SECONDS = 6 * 3600
 # The dump and, until it is removed, nothing else; the filestore is linked.
@@ -59,6 +59,16 @@ def plan_restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Dr
     checks.check_names(operation)
     require_snapshot(order(operation).snapshot)
     return _plan("restore_test", operation, facts, tuple(_restore_test(operation, facts, droplet)))
+
+
+def plan_export(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> Plan:
+    """Return the plan of handing a backup to the console as a zip that Odoo's database manager takes.
+
+    :raises Refused: it is not said which backup.
+    """
+    checks.check_names(operation)
+    require_snapshot(order(operation).snapshot)
+    return _plan("export", operation, facts, tuple(_export(operation, facts, droplet)))
 
 
 def order(operation: Operation) -> BackupOrder:
@@ -124,6 +134,18 @@ def _restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Drople
         undo="remove_one_off",
     )
     yield Step("drop_disposable", {"database": target})
+    yield Step("remove_workspace", room)
+
+
+def _export(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> Iterator[Step]:
+    room = {"workspace": "export"}
+    turning = one_off(operation, facts, droplet, "export", "plain", dump.as_text())
+    yield Step("open_repository", {"make": False})
+    yield make_room(facts, "export")
+    # Its dump is there twice for a moment, and no cluster takes it in.
+    yield Step("fetch_backup", {**room, "copies": 2, "loads": False})
+    yield Step("plain_dump", {**room, **turning}, undo="remove_one_off")
+    yield Step("upload_backup", room)
     yield Step("remove_workspace", room)
 
 

@@ -130,6 +130,11 @@ def check_image(operation: Operation, facts: EnvironmentFacts, modules: ModulePl
             "build it on the right base image.",
             code="wrong_series",
         )
+    require_fit(operation, modules)
+
+
+def require_fit(operation: Operation, modules: ModulePlan) -> None:
+    """Refuse modules that the image lacks or has in an older version."""
     if modules.missing:
         raise Refused(
             f"The image lacks {_listed(modules.missing)}, which {operation.environment.key} needs: "

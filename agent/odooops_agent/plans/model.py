@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..protocol import PlanDocument, PlanFacts, RollbackPlanDocument
 
-Shape = Literal["install", "update", "switch", "restore", "backup", "restore_test", "clone"]
+Shape = Literal["install", "update", "switch", "restore", "backup", "restore_test", "clone", "import", "export"]
 
 
 @dataclass(frozen=True, slots=True)

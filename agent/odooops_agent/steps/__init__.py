@@ -6,7 +6,7 @@ step twice has one effect, because every verb of the ports is idempotent.
 
 from __future__ import annotations
 
-from . import backup, copies, data, environment, rollback, sets, traffic
+from . import backup, brought, copies, data, environment, export, rollback, sets, traffic
 from .context import Arguments, Context, Handler, Ports
 
 HANDLERS: dict[str, Handler] = {
@@ -91,6 +91,11 @@ HANDLERS: dict[str, Handler] = {
     "swap_copy_back": copies.swap_copy_back,
     "adopt_copy": copies.adopt_copy,
     "drop_adopted": copies.drop_adopted,
+    "plain_dump": export.plain_dump,
+    "upload_backup": export.upload_backup,
+    "unpack_import": brought.unpack_import,
+    "load_import": brought.load_import,
+    "verify_import": brought.verify_import,
 }
 
 __all__ = ["HANDLERS", "Arguments", "Context", "Handler", "Ports"]

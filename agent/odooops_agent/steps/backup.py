@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -140,7 +141,7 @@ def fetch_backup(ctx: Context, args: Arguments) -> str | None:
     """Restore the backup's files into the workspace and compare them with what it says of itself."""
     asked, room = order(ctx.operation), args["workspace"]
     folder = ctx.ports.workspace.folder(ctx.key, room)
-    _require_disk(ctx, ctx.ports.vault.size(asked.repository, str(asked.snapshot)))
+    _require_disk(ctx, args.get("copies", 1) * ctx.ports.vault.size(asked.repository, str(asked.snapshot)))
     ctx.ports.vault.restore(asked.repository, str(asked.snapshot), folder, ctx.line, ctx.cancelled)
     manifest = ctx.ports.workspace.read_manifest(ctx.key, room)
     _require_origin(ctx, manifest)
@@ -153,7 +154,8 @@ def fetch_backup(ctx: Context, args: Arguments) -> str | None:
     files = ctx.ports.workspace.adopt_files(ctx.key, room)
     ctx.keep("manifest", dict(manifest))
     ctx.keep("wrong_files", list(files.wrong[:MISSING_LISTED]))
-    _require_room(ctx, taken.bytes)
+    if args.get("loads", True):
+        require_room(ctx, taken.bytes)
     if "addons" in args:
         _require_addons(ctx, manifest["module_versions"], args["addons"])
     return f"{taken.bytes / (1 << 20):.0f} MB and {files.count} files"
@@ -204,7 +206,7 @@ def _require_disk(ctx: Context, size_bytes: int) -> None:
         )
 
 
-def _require_room(ctx: Context, dump_bytes: int) -> None:
+def require_room(ctx: Context, dump_bytes: int) -> None:
     free, needed = ctx.ports.database.free_bytes(), int(dump_bytes * LOADED_FACTOR)
     if free is not None and free < needed:
         raise Permanent(
@@ -376,7 +378,7 @@ def remove_one_off(ctx: Context, args: Arguments) -> str | None:
 
 
 def run_one_off(ctx: Context, args: Arguments, role: str, program: str, code: str) -> list[str]:
-    """Run a one-off on one database to its end; returns its lines. Raises Permanent(code) unless it ended with 0."""
+    """Run a one-off, on one database or on none; returns its lines. Raises Permanent(code) unless it ended with 0."""
     spec = spec_from(args["spec"])
     room, password = args["workspace"], ctx.passwords.get(role).reveal()
     ctx.ports.workspace.write(ctx.key, room, dump.PASSWORDS, dump.pgpass(role, password))
@@ -387,7 +389,9 @@ def run_one_off(ctx: Context, args: Arguments, role: str, program: str, code: st
         said.append(line)
         ctx.line(line)
 
-    with ctx.ports.door.open(_io(ctx, args), args["database"]):
+    # One that only turns files into others gets no way out at all.
+    door = ctx.ports.door.open(_io(ctx, args), args["database"]) if "database" in args else nullcontext()
+    with door:
         ctx.ports.runtime.create(spec)
         ended = ctx.ports.runtime.run(spec.name, _starter(ctx, spec), args["timeout_seconds"], take, ctx.cancelled)
     if ended != 0:

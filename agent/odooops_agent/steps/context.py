@@ -9,7 +9,7 @@ from typing import Any
 from ..clock import Clock
 from ..names import Names
 from ..plans.deploy import Droplet
-from ..ports import Database, DatabaseDoor, Exceptions, Filestore, Proxy, Runtime, Vault, Workspace
+from ..ports import Database, DatabaseDoor, Exceptions, Filestore, Intake, Proxy, Runtime, Uploads, Vault, Workspace
 from ..protocol import Operation
 from ..secrets import PasswordStore
 
@@ -28,6 +28,8 @@ class Ports:
     workspace: Workspace
     door: DatabaseDoor
     exceptions: Exceptions
+    intake: Intake
+    uploads: Uploads
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from ..commands import neutralise
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent
-from ..facts import DumpFacts, FilesFacts, InstalledModule, Retained, Saved
+from ..facts import Brought, DumpFacts, FilesFacts, InstalledModule, Retained, Saved
 from ..ports import Cancelled, ContainerSpec, OnLine
 from ..protocol import Repository, Retention
 from .world import FakeContainer, FakeRepository, World
@@ -23,6 +23,12 @@ def run_one_off(world: World, spec: ContainerSpec, on_line: OnLine, cancelled: C
     """Dump or restore, where a door is open to the database that is asked for."""
     if spec.argv[-1].endswith(neutralise.SCRIPT):
         return _neutralise(world, spec, on_line)
+    if spec.argv[0] == "pg_restore" and not any(word.startswith("--dbname") for word in spec.argv):
+        world.call("runtime.run as text")
+        world.workspaces[spec.labels["odooops.beside"], "export"]["text"] = world.workspaces[
+            spec.labels["odooops.beside"], "export"
+        ]["io"]
+        return 0
     given = dict(word.removeprefix("--").partition("=")[::2] for word in spec.argv if word.startswith("--"))
     database = world.databases.get(given["dbname"])
     room = world.workspaces[spec.labels["odooops.beside"], spec.mounts[0].source.split("/")[-2]]
@@ -231,6 +237,12 @@ class FakeWorkspace:
         room = self._world.workspaces[environment, name]
         self._world.file_snapshots[environment, token] = room.pop("filestore")
 
+    def pack(self, environment: str, name: str, manifest: Mapping[str, object], write: Callable[[bytes], None]) -> int:
+        self._world.call("workspace.pack")
+        room = self._world.workspaces[environment, name]
+        write(repr((manifest["db_name"], room["text"]["generation"], room["filestore"])).encode())
+        return 1
+
     def place_filestore(self, environment: str, name: str, database: str) -> None:
         self._world.call("workspace.place_filestore")
         room, files = self._world.workspaces[environment, name], self._world.filestores
@@ -240,6 +252,36 @@ class FakeWorkspace:
             files[environment, database] = room.pop("filestore")
         elif (environment, database) not in files:
             raise Permanent(f"The restored files of {environment} are gone: restore the backup again.")
+
+
+class FakeIntake:
+    """What an operator brought, by its name: the dump's and the files' generation, or why it can't be taken."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def unpack(self, file: str, filestore: str | None, room: Path, room_bytes: int, cancelled: Cancelled) -> Brought:
+        self._world.call("intake.unpack")
+        given = self._world.brought.get(file)
+        if not isinstance(given, dict):
+            raise given or Permanent(f"There is no {file}.", code="import_refused")
+        key = next(key for key in self._world.workspaces if key[1] == room.name)
+        self._world.call("intake.unpack halfway")
+        self._world.workspaces[key] |= {"io": copy.deepcopy(given["dump"]), "filestore": given["files"]}
+        return Brought("dump.sql", 70 << 20, 1)
+
+
+class FakeUploads:
+    """What the console has got, by operation."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def send(self, operation_id: int, token: int, offset: int, data: bytes) -> None:
+        self._world.call("uploads.send")
+        before = self._world.uploads.get(operation_id, b"")[:offset]
+        self._world.uploads[operation_id] = before + data
+        self._world.call("uploads.sent")
 
 
 class FakeDoor:

@@ -25,7 +25,7 @@ from ..neutralise import Rule
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
 from ..protocol import Loss, RestoreCheck
 from ..steps import Ports
-from .backups import FakeDoor, FakeVault, FakeWorkspace, ask_restored, run_one_off
+from .backups import FakeDoor, FakeIntake, FakeUploads, FakeVault, FakeWorkspace, ask_restored, run_one_off
 from .world import FakeContainer, FakeDatabase, World, database_of
 
 
@@ -39,6 +39,8 @@ def fake_ports(world: World) -> Ports:
         FakeWorkspace(world),
         FakeDoor(world),
         FakeExceptions(world),
+        FakeIntake(world),
+        FakeUploads(world),
     )
 
 

@@ -104,6 +104,8 @@ class World:
     file_snapshots: dict[tuple[str, int], str] = field(default_factory=dict)
     configs: dict[tuple[str, str], str] = field(default_factory=dict)
     repositories: dict[str, FakeRepository] = field(default_factory=dict)  # by address
+    brought: dict[str, Any] = field(default_factory=dict)  # by file: a dump and its files, or an error
+    uploads: dict[int, bytes] = field(default_factory=dict)  # what the console has got, by operation
     workspaces: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (environment, name) → files
     doors: set[str] = field(default_factory=set)  # databases that a one-off can reach now
     free_bytes: int = 50 << 30

@@ -53,6 +53,18 @@ def die_at_second_rename() -> None:
     postgres.rename = counted
 
 
+class FileUploads:
+    """In the console's place: a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def send(self, operation_id: int, token: int, offset: int, data: bytes) -> None:
+        with self._path.open("r+b" if offset else "wb") as file:
+            file.seek(offset)
+            file.write(data)
+
+
 def main(operation_file: str = "", point: str = "") -> None:
     settings = read_settings()
     passwords = password_store(settings)
@@ -60,7 +72,7 @@ def main(operation_file: str = "", point: str = "") -> None:
     if point == "rename:2":
         die_at_second_rename()
     shop = Workshop(
-        ports=real_ports(settings, passwords),
+        ports=real_ports(settings, passwords, FileUploads(settings.state_dir / "uploaded.zip")),
         droplet=settings.droplet,
         passwords=passwords,
         journal=journal,
