@@ -49,6 +49,12 @@ def webhook_secrets():
     return pairs
 
 
+def has_own(code, name):
+    """Tell whether a project has a secret of its own of this name, be it a bad one."""
+    folder = _folder()
+    return folder is not None and bool(names.PROJECT.fullmatch(code)) and (folder / f"{code}.{name}").exists()
+
+
 def of_project(code, name):
     """Return a project's own secret of this name, else the one for all projects, else ""."""
     folder = _folder()

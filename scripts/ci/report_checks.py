@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def main(argv: list[str] | None = None) -> int:
         checks, errors = read_all(options.checks)
         if options.give and not errors:
             job.give(options.give, given(checks))
+        if options.give and not os.environ.get("ODOOOPS_URL"):
+            job.summarise("**Not recorded in a console**: the variable `ODOOOPS_URL` is not set.")
         if options.project:
             report(control.from_environment(), options.project, options.commit_sha or "", checks)
         if errors:

@@ -12,6 +12,7 @@ UPDATE odooops_rollback_request
 UPDATE odooops_clone
    SET state = 'cancelled', ended_at = now() AT TIME ZONE 'utc'
  WHERE state IN ('inspecting', 'waiting', 'queued', 'running');
+UPDATE odooops_backup SET state = 'cancelled' WHERE state IN ('queued', 'running');
 UPDATE odooops_environment SET auto_deploy = false, clone_schedule = 'none';
 DELETE FROM res_users_apikeys
  WHERE user_id IN (

@@ -2,9 +2,11 @@ import re
 from secrets import token_urlsafe
 
 from odoo import api, fields, models
+from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import UserError, ValidationError
 
 from ..core import sealing
+from .mixins import interactive_only
 
 _URL = re.compile(r"(?:/[A-Za-z0-9._-]+){2,}|s3:https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._-]+)+")
 # What is entered and never stored: sealed to the agent's key at once.
@@ -182,8 +184,13 @@ class OdooopsBackupRepository(models.Model):
         sealed = sealing.seal(document, agent.sealing_public_key)
         self.sudo().write({"sealed": sealed, "sealed_for": agent.sealing_public_key})
 
+    @interactive_only
+    @check_identity
     def action_make_recovery_key(self):
         """Make an offline key that opens all repositories without one, and this one; show its private half once."""
+        return self._make_recovery_key()
+
+    def _make_recovery_key(self):
         self.ensure_one()
         self.check_access("write")
         private, public = sealing.make_recovery_key()

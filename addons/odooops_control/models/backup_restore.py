@@ -118,8 +118,8 @@ class OdooopsBackup(models.Model):
             environment.database_uuid = seen[:64]
         environment.indeterminate = False
         restored = environment.deployment_ids.filtered(
-            lambda one: one.release_id == self.release_id and one.live_at
-        ).sorted("live_at")[-1:]
+            lambda one: one.release_id == self.release_id and (one.live_at or one.soak_until)
+        ).sorted(lambda one: one.live_at or one.soak_until)[-1:]
         if restored and restored != former:
             former._update_state("superseded")
             restored._update_state("live", live_at=fields.Datetime.now())

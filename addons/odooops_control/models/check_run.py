@@ -1,8 +1,13 @@
+from datetime import timedelta
+
 from odoo import api, fields, models
 from odoo.tools import SQL
 
 from ..core import checks, names, redact
 from .mixins import Conflict, says_bad_names
+
+_KEEP = timedelta(days=90)
+_BATCH = 10000
 
 
 class OdooopsCheckRun(models.Model):
@@ -147,6 +152,14 @@ class OdooopsCheckRun(models.Model):
                 after=result.status,
                 reported_before_by=reporter.login,
             )
+
+    @api.autovacuum
+    def _gc_checks(self):
+        """Forget what was found of commits that were never released; a release keeps its checks."""
+        limit = fields.Datetime.now() - _KEEP
+        old = self.sudo().search([("release_id", "=", False), ("reported_at", "<", limit)], order="id", limit=_BATCH)
+        old.unlink()
+        return len(old), len(old) == _BATCH
 
     def _on_reported(self):
         """Follow up on results that came in."""

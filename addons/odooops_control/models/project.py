@@ -1,6 +1,7 @@
 from odoo import api, fields, models
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.fields import Domain
+from odoo.tools import plaintext2html
 
 from ..core import names, series
 
@@ -164,7 +165,8 @@ class OdooopsProject(models.Model):
         for user in self._release_managers():
             open_ones = record.activity_search([kind], user_id=user.id)
             if summary not in open_ones.mapped("summary"):
-                record.activity_schedule(kind, user_id=user.id, summary=summary, note=note)
+                # Others' words, such as an agent's failure, are text and no HTML.
+                record.activity_schedule(kind, user_id=user.id, summary=summary, note=plaintext2html(note))
 
     def action_open_environments(self):
         """Open the environments of the project."""

@@ -73,9 +73,11 @@ class OdooopsProject(models.Model):
         return project
 
     def _webhook_owner(self):
-        """Return whose secret signs this project's deliveries: its code when it has one of its own, else ""."""
-        owners = {owner for owner, _secret in secret_files.webhook_secrets()}
-        return self.code if self.code in owners else ""
+        """Return whose secret signs this project's deliveries: its code when it has one of its own, else "".
+
+        One that is too short or can't be read is its own too: nothing else opens the project meanwhile.
+        """
+        return self.code if secret_files.has_own(self.code, "webhook_secret") else ""
 
     # What each kind of event does; each returns one sentence.
 

@@ -111,14 +111,16 @@ class TestBackup(OdooopsCase):
             self.repository.url = "/srv/odooops-backups/other"
 
     def test_the_recovery_key_is_shown_once_and_opens_what_the_agent_seals_for_it(self):
-        action = self.repository.action_make_recovery_key()
+        action = self.repository._make_recovery_key()
         private = PrivateKey(b64decode(action["context"]["default_key"]))
         self.assertEqual(self.repository.recovery_public_key, b64encode(bytes(private.public_key)).decode())
         self.env.flush_all()
         self.env.cr.execute("SELECT t::text FROM odooops_backup_repository t")
         self.assertNotIn(action["context"]["default_key"], str(self.env.cr.fetchall()))
         with self.assertRaises(AccessError):
-            self.repository.with_user(self.manager).action_make_recovery_key()
+            self.repository.with_user(self.manager)._make_recovery_key()
+        with self.assertRaisesRegex(AccessError, "in the web client"):
+            self.repository.with_user(self.administrator).action_make_recovery_key()
 
     def test_viewers_see_their_repositories_and_nothing_that_opens_them(self):
         self.prod.repository_id = self.repository

@@ -1,3 +1,6 @@
+from datetime import timedelta
+
+from odoo import fields
 from odoo.exceptions import AccessError, MissingError, UserError
 from odoo.tests import tagged
 from odoo.tools import mute_logger
@@ -165,6 +168,16 @@ class TestChecks(OdooopsCase):
         self._register(checks=[{**PASSED[-1], "facts": {"tier": "high"}}])
         answer = self._register(sha=SHA_B, digest=DIGEST_B)
         self.assertEqual(self.env["odooops.release"].browse(answer["id"]).deployment_ids.risk_tier, "high")
+
+    def test_checks_of_what_was_never_released_are_forgotten(self):
+        self._register(checks=PASSED)
+        self._report(commit_sha=SHA_B)
+        checks = self.env["odooops.check.run"]
+        checks._gc_checks()
+        self.assertEqual(checks.search_count([("commit_sha", "=", SHA_B)]), 1)
+        checks.search([]).reported_at = fields.Datetime.now() - timedelta(days=91)
+        checks._gc_checks()
+        self.assertEqual(set(checks.search([("project_id", "=", self.project.id)]).mapped("commit_sha")), {SHA_A})
 
     def test_which_commits_passed(self):
         self._register(checks=PASSED)

@@ -187,6 +187,13 @@ class TestGithubWebhook(GithubSetup, OdooopsHttpCase):
             self.assertEqual(secret_files.webhook_secrets(), [])
         self.assertNotIn("short-one", "".join(logs.output))
 
+    @mute_logger("odoo.addons.odooops_control.secret_files")
+    def test_a_bad_secret_of_its_own_opens_the_project_to_no_other(self):
+        self.assertEqual(self.project._webhook_owner(), "")
+        self._lend_secrets(webhook_secret=SECRET, **{"demo.webhook_secret": "short-one"})
+        self.assertEqual([owner for owner, _secret in secret_files.webhook_secrets()], [""])
+        self.assertEqual(self.project._webhook_owner(), "demo")
+
 
 @tagged("post_install", "-at_install")
 class TestGithubEvents(GithubSetup, OdooopsCase):
