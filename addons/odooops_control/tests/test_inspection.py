@@ -123,6 +123,14 @@ class TestInspection(CloneCase):
         one = self._scheduled()
         self.assertEqual(one.state, "waiting")
         self.assertIn("look yourself", one.error_message)
+        wizard = (
+            self.env["odooops.clone.wizard"]
+            .with_user(self.developer)
+            .create({"environment_id": self.stage.id, "key_typed": "demo/stage"})
+        )
+        self.assertFalse(wizard.can_list)
+        wizard.action_clone()
+        self.assertEqual(one.state, "queued", "who was told and typed the name need not be asked again")
 
     def test_an_environment_may_say_that_nothing_is_kept(self):
         self.stage.manual_changes = "discard"

@@ -38,6 +38,7 @@ class OdooopsCloneWizard(models.TransientModel):
     unexported_count = fields.Integer(related="environment_id.unexported_count", related_sudo=False)
     left_out_count = fields.Integer(related="environment_id.left_out_count", related_sudo=False)
     inspection_html = fields.Html(related="environment_id.inspection_html", related_sudo=False)
+    can_list = fields.Boolean(compute="_compute_made_of")
     discard = fields.Boolean(string="I need none of these changes any more")
     key_typed = fields.Char(string="Type the environment's name")
 
@@ -52,6 +53,7 @@ class OdooopsCloneWizard(models.TransientModel):
         now = fields.Datetime.now()
         for wizard in self:
             environment, source = wizard.environment_id.sudo(), wizard.source_id.sudo()
+            wizard.can_list = environment._can("inspect") or not environment.running_release_id
             wizard.refusal = environment._clone_refusal(source)
             wizard.made_of = False
             if wizard.refusal:
@@ -94,7 +96,7 @@ class OdooopsCloneWizard(models.TransientModel):
             "button",
             source,
             obfuscate=self.obfuscate,
-            discard=self.discard or environment.inspection_state == "done",
+            discard=self.discard or environment.inspection_state == "done" or not self.can_list,
         )
         return {"type": "ir.actions.act_window", "res_model": one._name, "res_id": one.id, "view_mode": "form"}
 
