@@ -12,6 +12,7 @@ from typing import IO
 from .agent_key import AgentKey
 from .background import Repeating
 from .clock import SystemClock
+from .console_pin import ConsolePin
 from .control_plane_http import HttpControlPlane
 from .errors import Refused
 from .heartbeat import Heartbeat, HostFacts
@@ -51,7 +52,8 @@ class Agent:
         leases = Leases(clock)
         host = HostFacts(ports)
         self._watch = watch = Watch(ports, self._journal, clock, leases.deploying, host.gather)
-        workshop = Workshop(ports, settings.droplet, passwords, self._journal, clock, leases)
+        pin = ConsolePin(settings.key_file, settings.state_dir)
+        workshop = Workshop(ports, settings.droplet, passwords, self._journal, clock, leases, console_pin=pin)
         self._heartbeat = Heartbeat(
             control,
             self._journal,

@@ -44,19 +44,20 @@ class AgentKey:
 
     def _read_file(self) -> Secret:
         try:
-            text = self._file.read_text("utf-8").strip()
+            words = self._file.read_text("utf-8").split()
         except OSError as error:
             raise Permanent(
                 f"The agent's key {self._file} can't be read ({error.strerror}): enrol the droplet in the console "
                 "and save the key there.",
                 code="no_key",
             ) from None
-        if not KEY.fullmatch(text):
+        # The console's own key may follow: see console_pin.
+        if not 1 <= len(words) <= 2 or not KEY.fullmatch(words[0]):
             raise Permanent(
-                f"{self._file} holds no agent key: it begins with odooops_agent_ and stands alone in the file.",
+                f"{self._file} holds no agent key: save there what the enrolment showed, and nothing else.",
                 code="no_key",
             )
-        return Secret(text)
+        return Secret(words[0])
 
     def _read_renewed(self) -> Secret | None:
         try:

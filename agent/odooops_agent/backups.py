@@ -24,8 +24,7 @@ class _BesideJob(Job):
 
     def work(self) -> Finish:
         plan = self._prepare()
-        self._shop.journal.set_plan(self._operation.id, plan)
-        self._began = True
+        self.begin(plan)
         return self._conclude(plan, self._executor.run(plan))
 
     def recover(self, entry: Entry, *, onward: bool) -> Finish:
@@ -77,8 +76,7 @@ class RestoreJob(Job):
         self._pull()
         plan = self._in_step("check_plan", self._check_restore)
         self._keep_before()
-        self._shop.journal.set_plan(self._operation.id, plan)
-        self._began = True
+        self.begin(plan)
         return self._conclude(plan, self._executor.run(plan))
 
     def _shown_before(self) -> str:

@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="print the heads of the console's audit log that are held")
     audit.add_argument("--accept", action="store_true", help="forget them: the console was restored from a backup")
     audit.set_defaults(command=_audit)
+    pin = commands.add_parser("pin", help="obey the console of this key; without one, tell which is obeyed")
+    pin.add_argument("key", nargs="?", help="as the droplet's page in the console shows it")
+    pin.set_defaults(command=_pin)
+    tier = commands.add_parser("tier", help="let an environment that was production here be less")
+    tier.add_argument("environment", help="<project>/<code>")
+    tier.add_argument("tier", choices=("preview", "staging", "production"))
+    tier.set_defaults(command=_tier)
     firewall = commands.add_parser("firewall", help="keep environments from the droplet and its private neighbours")
     once = firewall.add_mutually_exclusive_group()
     once.add_argument("--check", action="store_true", help="only tell whether the rules are there")
@@ -151,6 +158,32 @@ def _audit(options: argparse.Namespace) -> int:
         journal.accept_audit()
         print("Forgotten: the next heartbeat brings the head from which the console's log is watched again.")
     return 1 if broken and not options.accept else 0
+
+
+def _pin(options: argparse.Namespace) -> int:
+    from .console_pin import ConsolePin
+    from .settings import read_settings
+
+    settings = read_settings()
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    console = ConsolePin(settings.key_file, settings.state_dir)
+    pin = console.pin(options.key) if options.key else console()
+    print(pin.text if pin else "No console's key is pinned: production can't be deployed from here.")
+    return 0 if pin else 1
+
+
+def _tier(options: argparse.Namespace) -> int:
+    from .errors import Refused
+    from .journal import Journal
+    from .settings import read_settings
+
+    path = read_settings().state_dir / "journal.sqlite"
+    journal = Journal(path) if path.exists() else None
+    if journal is None or journal.tier(options.environment) is None:
+        raise Refused(f"This agent has seen no {options.environment}: its first order says what it is.")
+    journal.set_tier(options.environment, options.tier)
+    print(f"{options.environment} is {options.tier} here from now on.")
+    return 0
 
 
 def _admin_password(options: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ from .agent_key import AgentKey
 from .commands import postgres as build
 from .commands.docker import BRIDGE_OPTION
 from .commands.firewall import bridge_prefix
+from .console_pin import ConsolePin
 from .errors import AgentError, Permanent
 from .firewall import read_firewall
 from .journal import Journal, examine
@@ -88,6 +89,10 @@ def run_checks(settings: Settings) -> list[Check]:
         "backups' folder": (lambda: _backups(settings.backup_dir), "make it, or name another in ODOOOPS_BACKUP_DIR"),
         "control plane": (lambda: _control(settings), "see that ODOOOPS_URL is right and leads out of the droplet"),
         "clock": (lambda: _clock(settings), "let the droplet keep its time: timedatectl set-ntp true"),
+        "console's key": (
+            lambda: _pinned(settings),
+            "pin the one on the droplet's page: odooops-agent pin",
+        ),
         "agent key": (lambda: _key(settings), "enrol the droplet again in the console"),
     }
     return [_check(name, act, mend) for name, (act, mend) in checks.items()]
@@ -320,6 +325,13 @@ def _secret_files(settings: Settings) -> str:
         if path.stat().st_mode & 0o077:
             raise _Failed(f"others than its owner may read {path}", f"on the droplet, chmod 600 the file of {name}")
     return "only their owner reads them"
+
+
+def _pinned(settings: Settings) -> str:
+    pin = ConsolePin(settings.key_file, settings.state_dir)()
+    if pin is None:
+        raise OSError("none is pinned, so no deployment to production can be proven to be agreed to")
+    return f"{pin.text[-12:]}, which knows this droplet as number {pin.agent}"
 
 
 def _audit(folder: Path) -> str:

@@ -65,6 +65,8 @@ CREATE TABLE IF NOT EXISTS unreadable (
 );
 CREATE TABLE IF NOT EXISTS audit_head (number INTEGER PRIMARY KEY, hash TEXT NOT NULL, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit_break (number INTEGER PRIMARY KEY, found TEXT, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS used_grant (id TEXT PRIMARY KEY, operation_id INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS tier (environment TEXT PRIMARY KEY, tier TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (
     id INTEGER PRIMARY KEY, operation_id INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL
 );
@@ -139,9 +141,18 @@ class Journal:
             )
             self._see_token(sql, operation.environment.key, operation.token)
 
-    def set_plan(self, operation_id: int, plan: Plan) -> None:
+    def set_plan(self, operation_id: int, plan: Plan, grant: str | None = None) -> None:
+        """Record what will be done; from here the grant is used up, and goes on counting for this operation alone."""
         text = json.dumps(msgspec.to_builtins(asdict(plan) | {"document": plan.document, "facts": plan.facts}))
-        self._update(operation_id, plan=text, state="running")
+        with self._transaction() as sql:
+            if grant is not None:
+                sql.execute("INSERT INTO used_grant VALUES (?, ?)", (grant, operation_id))
+            sql.execute("UPDATE operation SET plan = ?, state = 'running' WHERE id = ?", (text, operation_id))
+
+    def grant_used_by(self, grant: str) -> int | None:
+        """Return the operation that a grant was used up for."""
+        row = self._one("SELECT operation_id FROM used_grant WHERE id = ?", (grant,))
+        return int(row[0]) if row else None
 
     def set_cause(self, operation_id: int, cause: Mapping[str, Any]) -> None:
         """Record why the operation is being undone, before anything is."""
@@ -269,6 +280,15 @@ class Journal:
 
     def environments(self) -> dict[str, dict[str, Any]]:
         return {key: json.loads(text) for key, text in self._all("SELECT key, document FROM environment ORDER BY key")}
+
+    def tier(self, environment: str) -> str | None:
+        """Return the tier under which an environment was seen first, or was raised to."""
+        row = self._one("SELECT tier FROM tier WHERE environment = ?", (environment,))
+        return str(row[0]) if row else None
+
+    def set_tier(self, environment: str, tier: str) -> None:
+        with self._transaction() as sql:
+            sql.execute("INSERT OR REPLACE INTO tier VALUES (?, ?)", (environment, tier))
 
     # -- heads of the console's audit log -------------------------------------------------------------------
 

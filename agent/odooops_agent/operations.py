@@ -13,10 +13,12 @@ from .clock import Clock
 from .errors import AgentError, Cancelled, LeaseLost, Permanent, Refused, Retryable, Unrecorded
 from .executor import Ending, Executor, Orders
 from .facts import EnvironmentFacts, Problem, RollbackFacts
+from .grants import Pin
 from .health import check_environment
 from .journal import Entry, Journal
 from .observe import NO_IMAGE, look_back, observe, observe_set
 from .output import Output
+from .permission import permit
 from .plans import checks
 from .plans.backup import APART
 from .plans.building import Droplet, from_digest
@@ -61,6 +63,7 @@ class Workshop:
     clock: Clock
     orders: Orders
     point: Callable[[str], None] = lambda name: None
+    console_pin: Callable[[], Pin | None] = lambda: None
 
     def take_on(self, operation: Operation) -> None:
         """Run a leased operation to its end; its outcome is in the journal's outbox then.
@@ -71,7 +74,7 @@ class Workshop:
         key, tag = operation.environment.key, operation.release.tag
         _logger.info("operation %s: %s %s to %s, token %s", operation.id, operation.kind, tag, key, operation.token)
         job = self._job(operation)
-        self._end(operation, job.guarded(job.work))
+        self._end(operation, job.guarded(job.permitted_work))
 
     def recover(self, entry: Entry, *, onward: bool = False) -> None:
         """Bring an operation that was cut off to its safe end.
@@ -126,6 +129,7 @@ class Job:
         self._facts: EnvironmentFacts | None = None
         self._step = ""
         self._began = False  # something may have been changed
+        self._grant: str | None = None  # its number, where one is needed
         self._output = Output(workshop.journal, operation.id, workshop.clock, workshop.passwords.redactor)
         self._context = self._make_context()
         self._executor = Executor(self._context, workshop.journal, self._output, workshop.orders, workshop.point)
@@ -176,6 +180,17 @@ class Job:
             return error
         _logger.exception("operation %s failed before anything was changed", self._operation.id)
         return AgentError(f"The agent failed in a way it does not know ({error!r}).", "internal")
+
+    def permitted_work(self) -> Finish:
+        """Do the work once it is known that people agreed to it, where they have to."""
+        self._step = "check_grant"
+        self._grant = permit(self._shop.journal, self._operation, self._shop.console_pin, self._shop.clock.now())
+        return self.work()
+
+    def begin(self, plan: Plan) -> None:
+        """Record the plan; from here the environment is changed, and brought to a safe end whatever happens."""
+        self._shop.journal.set_plan(self._operation.id, plan, self._grant)
+        self._began = True
 
     def work(self) -> Finish:
         kinds = {"plan": self.plan, "deploy": self.deploy, "rollback": self.deploy, "health": self.check_sets}
@@ -298,8 +313,7 @@ class Job:
         """Bring the release into the environment, or leave everything as it was."""
         plan = self._make_plan(execute=True)
         self._keep_before()
-        self._shop.journal.set_plan(self._operation.id, plan)
-        self._began = True
+        self.begin(plan)
         return self._conclude(plan, self._executor.run(plan))
 
     def recover(self, entry: Entry, *, onward: bool) -> Finish:

@@ -251,6 +251,13 @@ class ImportOrder(Struct, frozen=True, kw_only=True):
     filestore: str | None = None
 
 
+class Grant(Struct, frozen=True, kw_only=True):
+    """What the console signed: the text as it was signed, and the signature in base64."""
+
+    document: str
+    signature: str
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """The unit of work that is leased."""
 
@@ -272,6 +279,13 @@ class Operation(Struct, frozen=True, kw_only=True):
     brought: ImportOrder | UnsetType | None = field(name="import", default=UNSET)
     clone: Clone | UnsetType = UNSET
     inspect: Inspect | UnsetType = UNSET
+
+    grant: Grant | UnsetType | None = UNSET
+
+    @property
+    def backup_snapshot(self) -> str | None:
+        """Return what a restore puts back; what is only looked at by others is no part of what is agreed to."""
+        return self.backup.snapshot if self.kind == "restore" and isinstance(self.backup, BackupOrder) else None
 
     @property
     def way_back(self) -> Rollback | None:

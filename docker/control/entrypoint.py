@@ -4,7 +4,8 @@
 Runs as root only to read the secrets and write `odoo.conf`; all of Odoo runs as the user `odoo`.
 Settings, from the environment: ODOOOPS_DB_HOST, ODOOOPS_DB_PORT, ODOOOPS_DB_USER, ODOOOPS_DB_NAME,
 ODOOOPS_DB_PASSWORD_FILE, ODOOOPS_ADMIN_PASSWORD_FILE, ODOOOPS_PUBLIC_URL, ODOOOPS_CONTROL_WORKERS,
-ODOOOPS_GITHUB_MOUNT (the folder of GitHub's secrets, see the addon's secret_files.py).
+ODOOOPS_GITHUB_MOUNT (the folder of GitHub's secrets, see the addon's secret_files.py), ODOOOPS_SIGNING_KEY_FILE
+(see the addon's signing_key.py; made in Odoo's data folder at the first start where none is named).
 """
 
 import hashlib
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +27,7 @@ ADDONS = Path("/opt/odooops/addons")
 CONF = Path("/run/odooops/odoo.conf")
 GITHUB = Path("/run/odooops/github")
 DATA = Path("/var/lib/odoo")
+SIGNING_KEY = DATA / "odooops-signing.key"
 BUILD_KEY = "odooops.control_build"
 DATABASE_WAIT_SECONDS = 120
 SETTINGS = os.environ
@@ -37,6 +40,7 @@ def main():
     write_conf(conf_text(database, password))
     hand_over_github_secrets()
     become_odoo()
+    make_signing_key()
     wait_for_database(database, password)
     with closing(connect(database, password)) as connection:
         installed, current = recorded_build(connection), addon_build()
@@ -111,6 +115,21 @@ def become_odoo():
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     os.environ.update(HOME=str(DATA), ODOO_RC=str(CONF))
+
+
+def make_signing_key():
+    """Make the key that signs what may change production, once: it stays in the volume, out of the database."""
+    if SETTINGS.get("ODOOOPS_SIGNING_KEY_FILE"):
+        return
+    if not SIGNING_KEY.exists():
+        new = SIGNING_KEY.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(b64encode(os.urandom(32)))
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(SIGNING_KEY)
+    os.environ["ODOOOPS_SIGNING_KEY_FILE"] = str(SIGNING_KEY)
 
 
 def connect(database, password):

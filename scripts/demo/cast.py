@@ -50,7 +50,7 @@ def passwords(path: Path) -> dict[str, str]:
 
 
 def enrol_agent(admin: Console, name: str) -> str:
-    """Enrol an agent, or give an enrolled one a new key; return the key that the wizard shows once."""
+    """Enrol an agent, or give an enrolled one a new key; return the key file's line that the wizard shows once."""
     agent = admin.one("odooops.agent", [["name", "=", name]], ["id"])
     values = {"name": name} | ({"agent_id": agent["id"]} if agent else {})
     wizard = admin.create("odooops.agent.enrol", **values)

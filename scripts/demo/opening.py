@@ -69,7 +69,7 @@ def workflow(stack: Stack, code: str, key: str) -> Workflow:
 
 def ensure_agent(stack: Stack, admin: Console) -> int:
     """Have the agent running, enrolled the way a droplet is; return its id in the console."""
-    if admin.one("odooops.agent", [["name", "=", AGENT]], ["id"]) and (stack.state / "secrets/agent.key").exists():
+    if admin.one("odooops.agent", [["name", "=", AGENT]], ["id"]) and _knows_the_console(stack):
         # An enrolled agent has renewed its key by itself; the one in the file may be an old one.
         stack.compose(
             "up", "--detach", "--no-build", "--no-deps", "catcher", "firewall", "agent", profiles=("droplet",)
@@ -78,6 +78,12 @@ def ensure_agent(stack: Stack, admin: Console) -> int:
             return _agent_id(admin)
     stack.start_agent(cast.enrol_agent(admin, AGENT))
     return _agent_id(admin)
+
+
+def _knows_the_console(stack: Stack) -> bool:
+    """Tell whether the key file has the console's own key too: without it the droplet obeys nobody on production."""
+    key_file = stack.state / "secrets/agent.key"
+    return key_file.exists() and len(key_file.read_text().split()) == 2
 
 
 def _comes_back(admin: Console) -> bool:

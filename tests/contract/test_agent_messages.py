@@ -114,7 +114,7 @@ def load(name):
 
 
 def test_every_fixture_is_known():
-    others = {"audit_chain_vectors", "bucket_names", "plan_hash_vectors", "rollback_hash_vectors"}
+    others = {"audit_chain_vectors", "bucket_names", "grant_vectors", "plan_hash_vectors", "rollback_hash_vectors"}
     assert {path.stem for path in FIXTURES.glob("*.json")} == {*KINDS, *others}
 
 

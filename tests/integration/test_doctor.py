@@ -16,6 +16,7 @@ from odooops_agent.doctor import Check, run_checks
 from odooops_agent.firewall import Firewall, read_firewall, remove_rules
 from odooops_agent.secrets import Secret
 from odooops_agent.settings import Settings
+from odooops_agent.testing.grants import pin
 from parts.caddy import wait_until
 from parts.engine import Stack
 from parts.postgres import Cluster
@@ -82,7 +83,7 @@ def firewall(running: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Firewa
 @pytest.fixture
 def settings(running: Stack, cluster: Cluster, control_plane: str, tmp_path: Path, firewall: Firewall) -> Settings:
     key_file = tmp_path / "agent.key"
-    key_file.write_text(KEY)
+    key_file.write_text(f"{KEY} {pin().text}")
     dsn_file = tmp_path / "pg_dsn"
     dsn_file.write_text(cluster.agent_dsn)
     for file in (key_file, dsn_file):

@@ -1,9 +1,13 @@
 import json
 import os
+import tempfile
+from base64 import b64encode
 from pathlib import Path
+from unittest.mock import patch
 
 from odoo.tests import HttpCase, TransactionCase, new_test_user
 
+from .. import signing_key
 from ..core import protocol
 
 SHA_A, SHA_B, SHA_C = "a" * 40, "b" * 40, "c" * 40
@@ -44,6 +48,7 @@ class OdooopsSetup:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls._make_signing_key()
         cls.env = cls.env(context={**cls.env.context, "tracking_disable": False, "no_reset_password": True})
         cls.agent, cls.key_text = cls.env["odooops.agent"]._enrol("droplet-test")
         cls.project = cls._make_project("demo")
@@ -52,6 +57,17 @@ class OdooopsSetup:
         cls.env["odooops.approval.policy"]._for_tier("production").write(
             {"staging_soak_minutes": 0, "soak_minutes": 0, "backup_max_age_hours": 0}
         )
+
+    @classmethod
+    def _make_signing_key(cls):
+        """Give the console the key of the contract's vectors, as its container does at its start."""
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.signing_key_file = Path(folder.name) / "signing.key"
+        cls.signing_key_file.write_text(b64encode(b"odooops-tests-everybody-knows-it").decode())
+        named = patch.dict(os.environ, {signing_key.VARIABLE: str(cls.signing_key_file)})
+        named.start()
+        cls.addClassCleanup(named.stop)
 
     @classmethod
     def _make_project(cls, code):
@@ -111,6 +127,12 @@ class OdooopsSetup:
         Deployment = cls.env["odooops.deployment"].with_user(user or cls.ci)
         answer = Deployment.request(environment=environment, ref=ref, commit_sha=sha)
         return cls.env["odooops.deployment"].browse(answer["id"])
+
+    @classmethod
+    def _enqueue_for_nobody(cls, kind, environment):
+        """Queue an operation that belongs to nothing which anybody could have agreed to."""
+        with patch.object(cls.env.registry["odooops.operation"], "_needs_grant", lambda _operation: False):
+            return cls.env["odooops.operation"]._enqueue(kind, environment)
 
     # The agent, as the routes call it
 

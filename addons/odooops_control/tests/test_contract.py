@@ -48,7 +48,7 @@ RESPONSES = {
     "error_stale_token",
 }
 # Hashed by the agent; the control plane treats a plan hash as opaque.
-OPAQUE = {"plan_hash_vectors", "audit_chain_vectors"}
+OPAQUE = {"plan_hash_vectors", "audit_chain_vectors", "grant_vectors"}
 
 
 def shape(value):

@@ -21,7 +21,7 @@ class TestInvariants(OdooopsCase):
         first = operations._enqueue("deploy", self.stage)
         second = operations._enqueue("rollback", self.stage)
         plan = operations._enqueue("plan", self.stage)
-        elsewhere = operations._enqueue("deploy", self.prod)
+        elsewhere = self._enqueue_for_nobody("deploy", self.prod)
         (first | plan | elsewhere).write({"state": "leased"})
         self.env.flush_all()
         self._violates(psycopg2.errors.UniqueViolation, lambda: second.write({"state": "leased"}))

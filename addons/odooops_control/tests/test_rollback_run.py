@@ -267,7 +267,7 @@ class TestRestoreSets(RollbackCase):
 
     def test_one_beyond_the_newest_goes_for_want_of_room_without_ado(self):
         self.prod.restore_sets_keep = 1
-        operation = self.env["odooops.operation"]._enqueue("deploy", self.prod)
+        operation = self._enqueue_for_nobody("deploy", self.prod)
         operation.state = "succeeded"
         values = {"operation_id": operation.id, "token": 99, "taken_at": fields.Datetime.now()}
         newest = self.restore_set.copy(values)
@@ -292,10 +292,9 @@ class TestRestoreSets(RollbackCase):
             self.stage.with_user(self.developer).action_check_restore_sets()
 
     def test_what_the_policy_drops(self):
-        operations = self.env["odooops.operation"]
         kept = self.env["odooops.restore.set"]
         for number, hours in enumerate((1, 30, 47, 60, 100)):
-            operation = operations._enqueue("deploy", self.prod)
+            operation = self._enqueue_for_nobody("deploy", self.prod)
             operation.state = "succeeded"
             kept += self.restore_set.copy(
                 {

@@ -19,7 +19,7 @@ class OdooopsAgentEnrol(models.TransientModel):
     def action_enrol(self):
         """Create the agent, or a new key for it, and show the key once.
 
-        :return: an action whose context has the key as ``default_key`` and the agent's id as
+        :return: an action whose context has the key, and the console's own, as ``default_key`` and the agent's id as
             ``odooops_agent_id``
         """
         self.ensure_one()
@@ -31,7 +31,11 @@ class OdooopsAgentEnrol(models.TransientModel):
         else:
             agent, key = self.env["odooops.agent"]._enrol(self.name)
         self.environment_ids.write({"agent_id": agent.id})
-        hint = self.env._("Put it into the agent's settings now: it is shown only here. It renews itself from then on.")
-        action = self.env["odooops.key.show"]._action(self.env._("Key of %s", agent.name), key, hint)
+        hint = self.env._(
+            "Save the line as the agent's key file now: it is shown only here. The key renews itself from then on; the "
+            "console's own key behind it tells the droplet whom to obey."
+        )
+        line = " ".join(filter(None, (key, agent.console_pin)))
+        action = self.env["odooops.key.show"]._action(self.env._("Key of %s", agent.name), line, hint)
         action["context"]["odooops_agent_id"] = agent.id
         return action

@@ -16,6 +16,7 @@ from ..plans.hashing import plan_hash
 from ..protocol import FinishRequest, Loss, Operation, PlanResult, RollbackPreview, convert, decode
 from ..secrets import PasswordStore
 from .fakes import fake_ports
+from .grants import granted, pin
 from .world import Scenario, World
 
 KEY = "demo/prod"
@@ -125,6 +126,7 @@ class FakeDroplet:
             clock=self.world,
             orders=self.orders,
             point=lambda name: self.point(name),
+            console_pin=pin,
         )
 
     def restart(self) -> None:
@@ -156,7 +158,7 @@ class FakeDroplet:
             "policy_version": "3",
             **changes,
         }
-        return convert(given, Operation)
+        return granted(convert(given, Operation), self.world.now())
 
     def plan(self, number: int, **changes: Any) -> FinishRequest[Any]:
         """Run a plan operation and return its outcome."""

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from odooops_agent.journal import Journal
 from odooops_agent.operations import Workshop
 from odooops_agent.protocol import Operation, convert
 from odooops_agent.settings import read_settings
+from odooops_agent.testing.grants import granted, pin
 from odooops_agent.wiring import password_store, real_ports
 
 
@@ -79,6 +81,7 @@ def main(operation_file: str = "", point: str = "") -> None:
         clock=SystemClock(),
         orders=NoOrders(),
         point=lambda name: die() if name == point else None,
+        console_pin=pin,
     )
     shop.ports.runtime.reconnect_proxy()
     shop.ports.proxy.restore_routes()
@@ -93,7 +96,7 @@ def main(operation_file: str = "", point: str = "") -> None:
             given["plan_hash"] = plan(shop, given)
         if given["kind"] == "rollback":
             approve_way_back(shop, given)
-        shop.take_on(convert(given, Operation))
+        shop.take_on(granted(convert(given, Operation), datetime.now(UTC)))
     print(outcome(journal, last))
 
 

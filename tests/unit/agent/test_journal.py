@@ -66,7 +66,7 @@ def test_a_plan_survives_with_all_its_arguments(droplet):
     operation = droplet.deployment(3)
     plans = []
     keep = droplet.journal.set_plan
-    droplet.journal.set_plan = lambda number, plan: (plans.append(plan), keep(number, plan))
+    droplet.journal.set_plan = lambda number, plan, grant: (plans.append(plan), keep(number, plan, grant))
     droplet.workshop.take_on(operation)
     read = droplet.journal.get(operation.id).plan
     assert json.loads(json.dumps([dict(step.arguments) for step in read.steps], default=dict)) == json.loads(

@@ -104,6 +104,7 @@ def test_a_backup_that_can_t_be_loaded_installs_nothing(moved_on):
 )
 def test_no_environment_s_data_go_into_another(moved_on, tier, source):
     before = copy.deepcopy(moved_on.world.databases)
+    moved_on.journal.set_tier(KEY, tier)
     _, finish = restore(moved_on, moved_on.snapshot, source=source, environment={"tier": tier})
     assert (finish.outcome, finish.error.code) == ("failed", "restore_refused")
     assert moved_on.world.databases == before

@@ -20,6 +20,7 @@ from odooops_agent.protocol import Ordered, plain
 from odooops_agent.reporter import Reporter
 from odooops_agent.testing.control import FakeControlPlane
 from odooops_agent.testing.droplet import DROPLET, KEY, FakeDroplet, digest
+from odooops_agent.testing.grants import pin
 from odooops_agent.testing.world import Killed, Outage
 from odooops_agent.watch import Watch
 from odooops_agent.worker import Worker
@@ -37,7 +38,7 @@ class RunningAgent:
         shop = droplet.workshop
         ports = shop.ports
         self.workshop = Workshop(
-            ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point
+            ports, DROPLET, shop.passwords, droplet.journal, droplet.world, self.leases, shop.point, pin
         )
         self.renewed = []
         self.lost = threading.Event()
@@ -402,7 +403,7 @@ def test_a_surprise_in_an_operation_leaves_it_for_recovery(agent, control):
     agent.workshop = agent.droplet.workshop
     agent.worker._workshop = Workshop(
         agent.workshop.ports, DROPLET, agent.workshop.passwords, agent.droplet.journal, agent.droplet.world,
-        agent.leases, agent.droplet.point,
+        agent.leases, agent.droplet.point, pin,
     )  # fmt: skip
     agent.worker.work()
     assert agent.worker.finish_running(30)

@@ -1,11 +1,15 @@
 import json
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from core import chain, fairness, keys, policy, redact, transitions
+from core import chain, fairness, grants, keys, policy, redact, transitions
+from nacl.signing import SigningKey
 
-CHAIN = json.loads((Path(__file__).parents[2] / "contract/fixtures/audit_chain_vectors.json").read_text("utf-8"))
+FIXTURES = Path(__file__).parents[2] / "contract/fixtures"
+CHAIN = json.loads((FIXTURES / "audit_chain_vectors.json").read_text("utf-8"))
+GRANTS = json.loads((FIXTURES / "grant_vectors.json").read_text("utf-8"))
 QUESTION = policy.Question(
     name="v1.0.0 → demo/prod",
     state="awaiting_approval",
@@ -138,6 +142,16 @@ def test_keys():
 )
 def test_bearer(header, token):
     assert keys.bearer(header) == token
+
+
+@pytest.mark.parametrize("vector", GRANTS, ids=lambda one: one["document"]["kind"])
+def test_golden_signatures(vector):
+    key = SigningKey(b64decode(vector["seed"]))
+    assert grants.signed(vector["document"], key) == {
+        "document": vector["canonical"],
+        "signature": vector["signature"],
+    }
+    assert grants.pin(vector["document"]["audience"], key) == vector["pin"]
 
 
 @pytest.mark.parametrize("vector", CHAIN, ids=lambda one: one["event"]["action"])
