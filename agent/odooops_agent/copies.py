@@ -20,8 +20,7 @@ class CloneJob(Job):
         self._pull()
         plan = self._in_step("check_plan", self._check_clone)
         self._keep_before()
-        self._shop.journal.set_plan(self._operation.id, plan)
-        self._began = True
+        self.begin(plan)
         return self._conclude(plan, self._executor.run(plan))
 
     def _check_clone(self) -> Plan:
