@@ -23,12 +23,13 @@ from .commands import copies
 from .commands import postgres as build
 from .database_copy import apply_rules, give_objects, obfuscate, prove
 from .database_inside import INSTALLED_MANIFEST, Inside, read_inside, read_uuid
+from .database_inspect import inspect
 from .database_loss import read_loss
 from .errors import LeaseLost, Permanent, Refused, Retryable
 from .facts import DatabaseFacts, Identity, KeptSet, Session
 from .neutralise import Rule
 from .postgres import POLL_SECONDS, NotEntered, Postgres, first_line, locked, one, row, rows, server, transaction
-from .protocol import Loss, RestoreCheck
+from .protocol import InspectResult, Loss, RestoreCheck
 
 COPY_SECONDS = 3600.0
 EVICT_SECONDS = 30.0
@@ -112,6 +113,15 @@ class PostgresDatabase:
     def attachment_files(self, name: str) -> frozenset[str]:
         """Return the files that the database's attachments are in."""
         return self._inside(name, lambda cursor: frozenset(file for (file,) in rows(cursor, build.ATTACHMENTS)))
+
+    def inspect(self, name: str, since: datetime | None) -> InspectResult:
+        """Tell what was configured by hand, reading only."""
+
+        def read(cursor: Cursor) -> InspectResult:
+            cursor.execute(build.READ_ONLY)
+            return inspect(cursor, since, read_uuid(cursor))
+
+        return self._inside(name, read)
 
     def sessions(self, name: str) -> tuple[Session, ...]:
         """List the sessions in a database, the agent's own for this excepted."""

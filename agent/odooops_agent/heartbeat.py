@@ -48,6 +48,7 @@ CAPABILITIES = (
     "import",
     "export",
     "clone",
+    "inspect",
 )
 
 

@@ -10,7 +10,7 @@ from .plans.backup import APART
 from .protocol import Operation, Ordered, WorkedOn
 
 # Kinds that change nothing that serves, and run beside what does.
-BESIDE = frozenset({"plan", "health"}) | APART
+BESIDE = frozenset({"plan", "health", "inspect"}) | APART
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +61,15 @@ def obfuscated_fields() -> tuple[tuple[str, str], ...]:
     """Return the tables and columns that tell a person."""
     split = (field.partition(".") for field in _document()["obfuscate"]["fields"])
     return tuple((table, column) for table, _, column in split)
+
+
+def looks_secret(key: str, value: str) -> bool:
+    """Tell whether a system parameter is one that a copy would lose; as the rules do, which ask PostgreSQL."""
+    document = _document()
+    if key in document["keep_parameters"]:
+        return False
+    named = re.search(document["secret_parameter"], key, re.I)
+    return key == "database.secret" or bool(named or re.search(document["secret_value"], value))
 
 
 def settings(operation: Operation, given: CopyRules, uuid: str, as_of: datetime, source: str) -> dict[str, str]:

@@ -32,6 +32,8 @@ from .protocol import (
     Failure,
     FinishRequest,
     Health,
+    Inspect,
+    InspectResult,
     Loss,
     Operation,
     Outcome,
@@ -194,6 +196,7 @@ class Job:
 
     def work(self) -> Finish:
         kinds = {"plan": self.plan, "deploy": self.deploy, "rollback": self.deploy, "health": self.check_sets}
+        kinds["inspect"] = self.inspect
         work = kinds.get(self._operation.kind)
         if work is None:
             raise Refused(f"This agent knows no operation {self._operation.kind!r}: update it.", code="bad_message")
@@ -306,6 +309,26 @@ class Job:
         }
         HANDLERS["keep_images"](self._context, arguments)
         return result
+
+    # -- inspect
+
+    def inspect(self) -> Finish:
+        """Tell what was configured by hand; changes nothing."""
+        return self._finish("succeeded", self._in_step("inspect", self._inspected))
+
+    def _inspected(self) -> InspectResult:
+        environment, asked = self._operation.environment, self._operation.inspect
+        identity = self._shop.ports.database.identity(environment.database.name)
+        if identity is None or identity.uuid is None:
+            raise Refused(f"{environment.key} has no Odoo database yet: deploy to it first.", code="no_database")
+        if identity.tag is None or identity.tag.environment_uuid != environment.uuid:
+            raise Refused(
+                f"The database {environment.database.name} is not marked as {environment.key}'s: point the "
+                "environment at its own database.",
+                code="identity_mismatch",
+            )
+        since = asked.since if isinstance(asked, Inspect) else None
+        return self._shop.ports.database.inspect(environment.database.name, since)
 
     # -- deploy and roll back
 

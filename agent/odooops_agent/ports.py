@@ -29,7 +29,7 @@ from .facts import (
     Session,
 )
 from .neutralise import Rule
-from .protocol import Loss, Repository, RestoreCheck, Retention
+from .protocol import InspectResult, Loss, Repository, RestoreCheck, Retention
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -261,6 +261,9 @@ class Database(Protocol):
 
     def adopt(self, name: str, live: str, app: str) -> None:
         """Rename a database that was made apart to `live`, which nobody has, and let its environment in."""
+
+    def inspect(self, name: str, since: datetime | None) -> InspectResult:
+        """Tell what was configured by hand since then (None: ever), and which of it an update overwrites."""
 
     def attachment_files(self, name: str) -> frozenset[str]:
         """Return the names of the files that the database's attachments are in, as `ab/<sha1>`."""

@@ -23,7 +23,7 @@ from ..facts import (
 )
 from ..neutralise import Rule
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
-from ..protocol import Loss, RestoreCheck
+from ..protocol import InspectResult, Loss, RestoreCheck
 from ..steps import Ports
 from .backups import FakeDoor, FakeIntake, FakeUploads, FakeVault, FakeWorkspace, ask_restored, run_one_off
 from .world import FakeContainer, FakeDatabase, World, database_of
@@ -494,6 +494,10 @@ class FakeCluster:
     def write_parameters(self, name: str, parameters: Mapping[str, str]) -> None:
         self._world.call("database.write_parameters")
         self._get(name).parameters |= parameters
+
+    def inspect(self, name: str, since: datetime | None) -> InspectResult:
+        self._world.call("database.inspect")
+        return InspectResult(as_of=self._world.now(), database_uuid=self._get(name).uuid, changes=(), xml="<odoo/>")
 
     def attachment_files(self, name: str) -> frozenset[str]:
         self._world.call("database.attachment_files")
