@@ -1,6 +1,6 @@
 {
     "name": "OdooOps Control",
-    "version": "19.0.1.0.0",
+    "version": "19.0.1.1.0",
     "category": "Productivity/OdooOps",
     "summary": "Releases, approvals and deployments of Odoo environments",
     "author": "OdooOps",
