@@ -1,4 +1,4 @@
-from odoo import api, models
+from odoo import api, fields, models
 from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import UserError
 
@@ -76,14 +76,7 @@ class OdooopsDeployment(models.Model):
 
     def _remind_approvers(self):
         users = self._who_may_approve()
-        for user in users:
-            # A caller's context must not leave people unasked.
-            self.with_context(mail_activity_automation_skip=False).activity_schedule(
-                _APPROVAL_ACTIVITY,
-                user_id=user.id,
-                summary=self.env._("Approve %s", self.name),
-                note=self.env._("Read the plan and the release, then approve or reject."),
-            )
+        self._ask(users)
         if users:
             self._say(self.env._("Waits for the approval of %s.", ", ".join(users.mapped("name"))))
             if self.author_unknown:
@@ -98,6 +91,36 @@ class OdooopsDeployment(models.Model):
                     "Nobody may approve this: make someone else than its author a release manager of project %s.",
                     self.project_id.code,
                 )
+            )
+
+    def _ask(self, users):
+        """Give these people the activity that asks for their decision."""
+        for user in users:
+            # A caller's context must not leave people unasked.
+            self.with_context(mail_activity_automation_skip=False).activity_schedule(
+                _APPROVAL_ACTIVITY,
+                user_id=user.id,
+                summary=self.env._("Approve %s", self.name),
+                note=self.env._("Read what changes and what has to be true, then approve or reject."),
+            )
+
+    @api.model
+    def _cron_reminders(self):
+        """Ask again who may decide by now and has nothing to remind them; tell administrators what is overdue."""
+        for deployment in self.sudo().search([("state", "=", "awaiting_approval")]):
+            asked = deployment.activity_search([_APPROVAL_ACTIVITY])
+            deployment._ask(deployment._who_may_approve() - asked.user_id)
+            if any(one.date_deadline < fields.Date.context_today(one) for one in asked):
+                deployment._escalate()
+
+    def _escalate(self):
+        """Tell the administrators that nobody decides, once."""
+        summary = self.env._("Nobody decides on %s", self.name)
+        kind = "mail.mail_activity_data_warning"
+        told = self.activity_search([kind]).filtered(lambda one: one.summary == summary)
+        for user in self.env["res.users"]._odooops_administrators() - told.user_id:
+            self.with_context(mail_activity_automation_skip=False).activity_schedule(
+                kind, user_id=user.id, summary=summary, note=self.env._("Ask those who may, or find somebody else.")
             )
 
     def action_open_approval(self):

@@ -117,6 +117,85 @@ class TestConcurrency(BaseCase):
         self.assertEqual(len({answer["id"] for answer in answers}), 1)
 
     @mute_logger("odoo.sql_db", "odoo.service.model")
+    def _two_deciding(self, addresses, needed):
+        """Leave a deployment on stage that waits for two release managers; return its id and theirs."""
+        with self._env() as env:
+            group = env.ref("odooops_control.group_release_manager")
+            rules = {"name": "Race", "approvals_needed": needed, "backup_max_age_hours": 0}
+            policy = env["odooops.approval.policy"].create(rules)
+            users = env["res.users"].create(
+                [
+                    {"name": f"Race {number}", "login": f"race_{number}", "email": email, "group_ids": [(4, group.id)]}
+                    for number, email in enumerate(addresses)
+                ]
+            )
+            env["odooops.project.member"].create(
+                [{"project_id": self.project_id, "user_id": user.id, "role": "release_manager"} for user in users]
+            )
+            stage = env["odooops.environment"].browse(self.stage_id)
+            stage.policy_id = policy
+            release = env["odooops.release"].create(
+                {"project_id": self.project_id, "commit_sha": SHA, "image": "race", "digest": DIGEST}
+            )
+            values = {"environment_id": stage.id, "release_id": release.id, "tag": "v9.0.0", "tier": "staging"}
+            deployment = env["odooops.deployment"].create(
+                {
+                    **values,
+                    "state": "awaiting_approval",
+                    "plan": {"modules": []},
+                    "plan_hash": "c" * 64,
+                    "policy_reference": policy._reference(),
+                }
+            )
+            env.cr.commit()
+        self.addCleanup(self._forget_deciding, users.ids, policy.id)
+        return deployment.id, users.ids
+
+    def _forget_deciding(self, users, policy):
+        with self._env() as env:
+            env.cr.execute("DELETE FROM odooops_approval WHERE project_id = %s", (self.project_id,))
+            env["odooops.environment"].browse(self.stage_id).policy_id = False
+            env["odooops.approval.policy"].browse(policy).unlink()
+            env["res.users"].browse(users).unlink()
+            env.cr.commit()
+
+    def _decide_at_once(self, deployment, *decisions):
+        """Have each person decide in a transaction of their own, all begun before the first ends."""
+        left, lock = list(decisions), threading.Lock()
+
+        def decide(env):
+            thread = threading.current_thread()
+            with lock:
+                thread.decision = getattr(thread, "decision", None) or left.pop()
+            method, user = thread.decision
+            record = env["odooops.deployment"].browse(deployment)
+            getattr(record, method)(env["res.users"].browse(user), "c" * 64, "raced")
+            return method
+
+        with mute_logger("odoo.sql_db", "odoo.service.model"):
+            return self._at_once(decide, len(decisions))
+
+    def _decided(self, deployment):
+        with self._env() as env:
+            record = env["odooops.deployment"].browse(deployment)
+            return record.state, sorted(record.approval_ids.mapped("decision"))
+
+    def test_an_approval_and_a_rejection_at_once(self):
+        deployment, (one, other) = self._two_deciding(("one@example.com", "other@example.com"), 1)
+        results = self._decide_at_once(deployment, ("_approve", one), ("_reject", other))
+        [done] = [result for result in results if isinstance(result, str)]
+        [refused] = [result for result in results if not isinstance(result, str)]
+        self.assertIn("can't be decided any more", str(refused))
+        wanted = {"_approve": ("queued", ["approved"]), "_reject": ("rejected", ["rejected"])}
+        self.assertEqual(self._decided(deployment), wanted[done])
+
+    def test_two_approvals_and_a_second_account_at_once(self):
+        addresses = ("one@example.com", "One@example.com")
+        deployment, (one, twin) = self._two_deciding(addresses, 2)
+        results = self._decide_at_once(deployment, ("_approve", one), ("_approve", twin))
+        self.assertEqual(results.count("_approve"), 1, results)
+        self.assertEqual(self._decided(deployment), ("awaiting_approval", ["approved"]))
+
     def test_one_operation_is_leased_once(self):
         self._enqueue("plan")
 

@@ -84,6 +84,20 @@ class TestPolicy(OdooopsCase):
         self.assertFalse(self._lease(("deploy",)))
         self.assertEqual(deployment.state, "draft")
 
+    # Reminders
+
+    def test_who_may_decide_is_asked_again_and_administrators_are_told(self):
+        deployment = self._awaiting()
+        deployment.activity_ids.filtered(lambda one: one.user_id == self.manager).unlink()
+        deployment._cron_reminders()
+        self.assertEqual(deployment.activity_ids.user_id, self.manager | self.manager_2)
+        deployment.activity_ids.date_deadline = fields.Date.today() - timedelta(days=1)
+        deployment._cron_reminders()
+        deployment._cron_reminders()
+        told = deployment.activity_ids.filtered(lambda one: "Nobody decides" in (one.summary or ""))
+        self.assertEqual(len(told), len(self.env["res.users"]._odooops_administrators()))
+        self.assertIn(self.administrator, told.user_id)
+
     # The customer
 
     def test_a_customer_s_approver(self):
