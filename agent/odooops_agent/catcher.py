@@ -95,6 +95,7 @@ async def serve(catcher: Catcher, host: str, port: int) -> asyncio.Server:
 
 def catch() -> int:
     """Catch mail until told to stop."""
+    logging.getLogger("mail.log").setLevel(logging.WARNING)  # it writes down who mails whom
     asyncio.run(_catch(Catcher(mails_root())))
     return 0
 
