@@ -81,7 +81,7 @@ class OdooopsClone(models.Model):
             self._give_up("failed", sentence, code="wrong_result")
             return
         former = environment.running_deployment_id
-        if isinstance(result.get("restore_set"), dict) and former:
+        if isinstance(result.get("restore_set"), dict):
             self.env["odooops.restore.set"]._record(former, operation, result["restore_set"])
         numbers = ("seconds", "held_seconds", "database_bytes", "filestore_bytes")
         uuid = result["database_uuid"][:_UUID_CHARACTERS]

@@ -143,6 +143,13 @@ class TestClone(CloneCase):
         self.assertEqual((deployment.state, before.state), ("live", "superseded"))
         self.assertEqual((self.stage.database_uuid, self.stage.copy_id), (COPY_UUID, one))
 
+    def test_what_was_there_is_kept_though_the_ledger_does_not_know_it(self):
+        self.stage.running_deployment_id = False
+        self._cloned()
+        left = self.stage.restore_set_ids
+        self.assertEqual((left.database_snapshot, left.database_uuid), ("demo_stage__s23", STAGE_UUID))
+        self.assertFalse(left.deployment_id)
+
     def test_the_agent_s_new_identity_is_no_alarm(self):
         self.stage.running_digest = DIGEST_A
         one = self._start()
