@@ -245,7 +245,7 @@ class OdooopsHttpCase(OdooopsSetup, HttpCase):
     def _lease_message(self, kinds=("plan", "deploy"), **tokens):
         return {**fixture("lease_request"), "kinds": list(kinds), "tokens": tokens}
 
-    def _json2(self, model, method, key, **arguments):
+    def _json2(self, model, method, key, /, **arguments):
         """Call a method over ``/json/2`` and return ``(status, JSON)``."""
         response = self.url_open(
             f"/json/2/{model}/{method}",

@@ -142,6 +142,62 @@ class TestApprovalHttp(OdooopsHttpCase):
         self.assertEqual(status, 200, answer)
         self.assertEqual(self.deployment.state, "rejected")
 
+    @mute_logger("odoo.http", "odoo.models", "odoo.orm.models")
+    def test_nothing_is_imported_around_the_methods(self):
+        key, number = self._api_key(self.administrator), self.deployment.id
+        rows = {
+            "odooops.deployment": ([".id", "state"], [[number, "approved"]]),
+            "odooops.approval": (
+                ["deployment_id/.id", "plan_hash", "user_id/.id", "decision"],
+                [[number, PLAN_HASH, self.manager.id, "approved"]],
+            ),
+            "odooops.condition.override": (
+                ["deployment_id/.id", "key", "reason", "user_id/.id"],
+                [[number, "preflight", "x", self.manager.id]],
+            ),
+        }
+        for model, (names, data) in rows.items():
+            with self.subTest(model):
+                status, answer = self._json2(model, "load", key, fields=names, data=data)
+                self.assertTrue(status == 403 or not answer["ids"], answer)
+        self.assertEqual((self.deployment.state, self.deployment.approval_ids.ids), ("awaiting_approval", []))
+        self.assertFalse(self.deployment.override_ids)
+
+    @mute_logger("odoo.http")
+    def test_not_by_ci(self):
+        key = self._api_key(self.ci)
+        for method, values in (
+            ("action_approve", {"plan_hash": PLAN_HASH}),
+            ("action_reject", {"plan_hash": PLAN_HASH}),
+            ("action_override", {"key": "preflight", "reason": "x"}),
+            ("action_hotfix", {"reason": "x"}),
+            ("action_schedule", {"at": False}),
+            ("action_request_approval", {}),
+        ):
+            with self.subTest(method):
+                status, answer = self._json2("odooops.deployment", method, key, ids=self.deployment.ids, **values)
+                self.assertIn(status, (403, 422), answer)
+        self.assertEqual((self.deployment.state, self.deployment.approval_ids.ids), ("awaiting_approval", []))
+
+    @mute_logger("odoo.http")
+    def test_another_project_s_deployment_stays_hidden(self):
+        key = self._api_key(self.outsider)
+        for model, method, values in (
+            ("odooops.deployment", "read", {"fields": ["conditions_html", "summary_html"]}),
+            ("odooops.deployment", "action_reject", {"plan_hash": PLAN_HASH}),
+            ("odooops.deployment", "action_hotfix", {"reason": "x"}),
+        ):
+            with self.subTest(method):
+                status, answer = self._json2(model, method, key, ids=self.deployment.ids, **values)
+                self.assertEqual(status, 403, answer)
+        for name in ("approval", "override", "hotfix", "schedule"):
+            values = {"deployment_id": self.deployment.id, "plan_hash": PLAN_HASH, "reason": "x", "note": "x"}
+            Wizard = self.env[f"odooops.{name}.wizard"]
+            vals = {field: value for field, value in values.items() if field in Wizard._fields}
+            with self.subTest(name):
+                status, answer = self._json2(Wizard._name, "create", key, vals_list=[vals])
+                self.assertEqual(status, 403, answer)
+
     @mute_logger("odoo.http")
     def test_nothing_is_written_around_the_methods(self):
         key = self._api_key(self.administrator)
@@ -164,6 +220,16 @@ class TestApprovalHttp(OdooopsHttpCase):
                     ]
                 },
             ),
+            ("odooops.deployment", "write", {"ids": ids, "vals": {"approval_ids": [[0, 0, {"decision": "approved"}]]}}),
+            ("odooops.deployment", "write", {"ids": ids, "vals": {"rules_kept": {}, "hotfix_reason": "mine"}}),
+            ("odooops.deployment", "write", {"ids": ids, "vals": {"scheduled_at": False, "waits_for_time": False}}),
+            (
+                "odooops.condition.override",
+                "create",
+                {"vals_list": [{"deployment_id": ids[0], "key": "preflight", "reason": "x", "user_id": 1}]},
+            ),
+            ("odooops.deployment", "_override", {"ids": ids, "user": 1, "key": "preflight", "reason": "x"}),
+            ("odooops.deployment", "action_override", {"ids": ids, "key": "preflight", "reason": "x"}),
             ("odooops.operation", "write", {"ids": self.deployment.operation_ids.ids, "vals": {"state": "queued"}}),
             ("odooops.deployment", "_approve", {"ids": ids, "user": self.manager.id, "plan_hash": PLAN_HASH}),
             ("odooops.environment", "write", {"ids": self.prod.ids, "vals": {"token": 99}}),
