@@ -173,7 +173,7 @@ class OdooopsClone(models.Model):
 
     def _inspect_or_go(self, discard):
         environment = self.environment_id
-        if discard or environment.manual_changes == "discard" or not environment.running_release_id:
+        if discard or environment.manual_changes == "discard" or not environment._listed_release():
             self._go()
         elif environment._can("inspect"):
             environment._inspect()

@@ -68,5 +68,6 @@ class OdooopsDeployment(models.Model):
         """List what was configured by hand in production, so that whoever approves sees what the update overwrites."""
         super()._on_planned(operation, result)
         environment = self.environment_id
-        if self.tier == "production" and (self.plan or {}).get("modules") and environment._can("inspect"):
+        installed = self.tier == "production" and environment.running_release_id
+        if installed and (self.plan or {}).get("modules") and environment._can("inspect"):
             environment._inspect()

@@ -88,11 +88,15 @@ class OdooopsEnvironment(models.Model):
     def _unexported_changes(self):
         return copies.unexported(self._listed_changes(), self.exported_as_of)
 
+    def _listed_release(self):
+        """Return the release that the data go with: a copy may run one that was never deployed here."""
+        return self.running_release_id or self.copy_id.release_id
+
     def _inspect(self):
         """Have the agent list what was configured by hand, when none waits."""
         self.ensure_one()
         last = self._last_inspection()
-        if last.state not in transitions.OPERATION_OPEN:
+        if self._listed_release() and last.state not in transitions.OPERATION_OPEN:
             self.env["odooops.operation"].sudo()._enqueue("inspect", self)
 
     def _inspect_for_wizard(self):
@@ -100,14 +104,14 @@ class OdooopsEnvironment(models.Model):
         last = self._last_inspection()
         fresh = last.finished_at and fields.Datetime.now() - last.finished_at < _FRESH
         refusal = self._clone_refusal(self._clone_source())
-        if not fresh and not refusal and self.running_release_id and self._can("inspect"):
+        if not fresh and not refusal and self._listed_release() and self._can("inspect"):
             self._inspect()
 
     def _inspect_payload(self):
         """Return what a listing is about, beside the usual."""
-        release = self.running_release_id
+        release = self._listed_release()
         return {
-            "release": release._agent_payload(self.running_tag or release.name) if release else None,
+            "release": release._agent_payload(self.running_tag or release.name),
             "inspect": {"since": protocol.show_time(self.copy_id.data_as_of)},
         }
 
@@ -125,7 +129,7 @@ class OdooopsEnvironment(models.Model):
     def action_inspect(self):
         """Have what was configured by hand listed anew."""
         self._require_developer()
-        if not self.running_release_id:
+        if not self.sudo()._listed_release():
             raise UserError(self.env._("Nothing was deployed to %s yet: there is nothing to list.", self.key))
         if not self._can("inspect"):
             raise UserError(self.env._("The agent of %s can't list changes yet: update it.", self.key))

@@ -234,6 +234,22 @@ class TestInspection(CloneCase):
         self.assertIn("workshop.order.form", deployment.manual_changes_html)
         self.assertNotIn("res.partner.form.vat", deployment.manual_changes_html, "no update writes it")
 
+    def test_a_copy_whose_release_was_never_deployed_here_is_listed_too(self):
+        self._cloned()
+        self.stage.running_deployment_id = False
+        one = self._scheduled()
+        self.assertEqual(one.state, "inspecting")
+        self._changes()
+        self.assertEqual(one.state, "waiting")
+
+    def test_a_first_installation_has_nothing_to_list(self):
+        self.prod.running_deployment_id = False
+        self._stage_goes_on()
+        self._register("refs/tags/v1.1.0", sha=SHA_B, digest=DIGEST_B)
+        module = {"name": "workshop", "from": None, "to": "2", "action": "install"}
+        self._plan(self._request(ref="refs/tags/v1.1.0", sha=SHA_B), modules=[module])
+        self.assertFalse(self._lease(("inspect",)))
+
     def test_a_plan_may_bring_them_itself(self):
         deployment = self._awaiting("v1.1.0", SHA_B, DIGEST_B)
         deployment.plan_facts = {"manual_changes": fixture("finish_request_inspect")["result"]["changes"][:1]}

@@ -53,7 +53,7 @@ class OdooopsCloneWizard(models.TransientModel):
         now = fields.Datetime.now()
         for wizard in self:
             environment, source = wizard.environment_id.sudo(), wizard.source_id.sudo()
-            wizard.can_list = environment._can("inspect") or not environment.running_release_id
+            wizard.can_list = environment._can("inspect") or not environment._listed_release()
             wizard.refusal = environment._clone_refusal(source)
             wizard.made_of = False
             if wizard.refusal:
