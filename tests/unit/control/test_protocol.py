@@ -12,6 +12,7 @@ CLASSES = {
     "logs_request": protocol.Logs,
     "finish_request": protocol.Finish,
     "mails_request": protocol.Mails,
+    "upload_request": protocol.Upload,
 }
 REQUESTS = sorted(FIXTURES.glob("*_request*.json"))
 
