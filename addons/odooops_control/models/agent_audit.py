@@ -31,9 +31,17 @@ class OdooopsAgent(models.Model):
     def _report_audit_break(self, held, found):
         self.audit_break = f"{held.number}:{held.hash}"
         text = (
-            self.env._("Event %s of the audit log is not what it was when %s was told.", held.number, self.name)
+            self.env._(
+                "Event %(number)s of the audit log is not what it was when %(agent)s was told.",
+                number=held.number,
+                agent=self.name,
+            )
             if found
-            else self.env._("Event %s of the audit log, of which %s was told, is gone.", held.number, self.name)
+            else self.env._(
+                "Event %(number)s of the audit log, of which %(agent)s was told, is gone.",
+                number=held.number,
+                agent=self.name,
+            )
         )
         self.message_post(body=text)
         Event = self.env["odooops.audit.event"]

@@ -136,6 +136,7 @@ class OdooopsCaughtMail(models.Model):
     def _gc_mails(self):
         """Forget what is older than its environment keeps mails, or too many."""
         gone = 0
+        # All of them are wanted, and there are few.  pylint: disable-next=no-search-all
         for environment in self.env["odooops.environment"].sudo().with_context(active_test=False).search([]):
             limit = fields.Datetime.now() - timedelta(days=environment.mail_keep_days)
             old = self.sudo().search(

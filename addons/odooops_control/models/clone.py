@@ -23,7 +23,7 @@ class OdooopsClone(models.Model):
         "odooops.environment", string="Copy of", required=True, readonly=True, ondelete="restrict", index=True
     )
     restore_set_id = fields.Many2one("odooops.restore.set", readonly=True, ondelete="restrict")
-    backup_id = fields.Many2one("odooops.backup", string="Backup", readonly=True, ondelete="restrict")
+    backup_id = fields.Many2one("odooops.backup", readonly=True, ondelete="restrict")
     release_id = fields.Many2one(
         "odooops.release", string="Release of the data", required=True, readonly=True, ondelete="restrict"
     )

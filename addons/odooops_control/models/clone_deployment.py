@@ -64,7 +64,7 @@ class OdooopsDeployment(models.Model):
             self.env._("No fresh copy could be made for it, so nothing was touched: mend that, then deploy. %s", why)
         )
 
-    def _on_planned(self, operation, result):
+    def _on_planned(self, operation, result):  # pylint: disable=missing-return
         """List what was configured by hand in production, so that whoever approves sees what the update overwrites."""
         super()._on_planned(operation, result)
         environment = self.environment_id

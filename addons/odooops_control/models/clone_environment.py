@@ -14,7 +14,7 @@ class OdooopsEnvironment(models.Model):
     _inherit = "odooops.environment"
 
     clone_ids = fields.One2many("odooops.clone", "environment_id", string="Copies", readonly=True)
-    copy_id = fields.Many2one("odooops.clone", compute="_compute_copy", string="Copy")
+    copy_id = fields.Many2one("odooops.clone", compute="_compute_copy")
     data_as_of = fields.Datetime(compute="_compute_copy", string="Data as of")
     copy_banner = fields.Char(compute="_compute_copy")
     copy_checks_html = fields.Html(compute="_compute_copy", string="Proof")

@@ -113,7 +113,7 @@ class OdooopsDeployment(models.Model):
 class OdooopsCheckRun(models.Model):
     _inherit = "odooops.check.run"
 
-    def _on_reported(self):
+    def _on_reported(self):  # pylint: disable=missing-return
         """Go on with what waited for a check."""
         super()._on_reported()
         waiting = self.release_id.sudo().deployment_ids.filtered(lambda one: one.state == "planned")

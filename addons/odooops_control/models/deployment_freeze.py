@@ -42,7 +42,7 @@ class OdooopsDeployment(models.Model):
         return super(OdooopsDeployment, self.filtered(lambda one: not one.waits_for_time))._on_backup_missing(why)
 
     @api.model
-    def _follow_conditions(self):
+    def _follow_conditions(self):  # pylint: disable=missing-return
         """Begin what waited for a time that has come."""
         super()._follow_conditions()
         waiting = self.sudo().search([("waits_for_time", "=", True), ("state", "=", "approved")])

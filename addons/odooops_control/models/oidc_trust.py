@@ -269,8 +269,8 @@ class OdooopsCheckRun(models.Model):
     @api.model
     def _refuse_report(self, project, commit_sha):
         """Let a job report on its own commit only."""
-        super()._refuse_report(project, commit_sha)
         claims = claims_of_request()
         refusal = claims and oidc.report_refusal(claims, commit_sha)
         if refusal:
             raise AccessError(refusal)  # pylint: disable=missing-gettext
+        return super()._refuse_report(project, commit_sha)
