@@ -58,7 +58,7 @@ class TestWizards(OdooopsCase):
         with self.assertRaises(AccessError):
             Wizard.onchange({}, [], {"deployment_id": {}}) and Wizard.with_context(
                 default_deployment_id=deployment.id
-            ).onchange({}, [], {"deployment_id": {}, "plan_html": {}, "requested_by_id": {}})
+            ).onchange({}, [], {"deployment_id": {}, "summary_html": {}, "conditions_html": {}, "requested_by_id": {}})
         self._register(project="other", sha=SHA_B, digest=DIGEST_B, user=self.outsider)
         own = Wizard.create({"deployment_id": self.other_stage.deployment_ids.id, "plan_hash": "x"})
         with self.assertRaises(AccessError):
