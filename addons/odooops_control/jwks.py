@@ -28,6 +28,7 @@ class _Known:
     keys: dict = field(default_factory=dict)
     fetched_at: float = float("-inf")
     asked_at: float = float("-inf")
+    asking: threading.Lock = field(default_factory=threading.Lock)
 
 
 class KeyStore:
@@ -50,8 +51,10 @@ class KeyStore:
         age = self._clock() - known.fetched_at
         if kid in known.keys and age < KEEP_SECONDS:
             return known.keys[kid]
-        if self._clock() - known.asked_at >= ASK_AGAIN_SECONDS:
-            self._ask(issuer, known)
+        # Who comes while another asks waits for that answer.
+        with known.asking:
+            if self._clock() - known.asked_at >= ASK_AGAIN_SECONDS:
+                self._ask(issuer, known)
         if self._clock() - known.fetched_at > STALE_SECONDS:
             raise Unavailable(f"The keys of {issuer} can't be fetched: try again later.")
         return known.keys.get(kid)

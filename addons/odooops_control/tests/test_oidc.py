@@ -1,3 +1,4 @@
+import threading
 import time
 from unittest.mock import patch
 
@@ -278,6 +279,26 @@ class TestOidcTrust(OdooopsCase):
         self.env["ir.config_parameter"].set_param("odooops_control.oidc_issuer", "http://ghes.example.com")
         with self.assertRaisesRegex(UserError, "https"):
             self.env["odooops.oidc.trust"]._issuer()
+
+    def test_two_tokens_at_once_after_a_start(self):
+        """The second waits for the keys that the first fetches."""
+        began, go_on = threading.Event(), threading.Event()
+
+        def fetch(_issuer):
+            began.set()
+            go_on.wait(30)
+            return [{"kid": "a"}]
+
+        store, found = jwks.KeyStore(fetch), []
+        threads = [threading.Thread(target=lambda: found.append(store.key("https://i", "a"))) for _ in range(2)]
+        threads[0].start()
+        self.assertTrue(began.wait(30))
+        threads[1].start()
+        threads[1].join(0.2)
+        go_on.set()
+        for thread in threads:
+            thread.join(30)
+        self.assertEqual(found, [{"kid": "a"}] * 2)
 
     def test_stale_keys_end(self):
         now, answers = [0.0], [[{"kid": "a", "kty": "RSA"}], ValueError(), ValueError(), [{"kid": "b"}]]
