@@ -20,6 +20,7 @@ from . import cast, droplet, opening, wait
 from .console import Console
 
 CALL_OFF_SECONDS = 90
+GUESTS = "{{range $id, $container := .Containers}}{{$id}} {{end}}"
 
 
 def remove(stack: Stack, family: str = "demo") -> None:
@@ -63,7 +64,9 @@ def _remove_containers(stack: Stack, key: str) -> None:
         engine.docker("rm", "--force", "--volumes", *ids)
     filters = [f"--filter=label={droplet.STACK}={stack.name}", f"--filter=label={droplet.ENVIRONMENT}={key}"]
     for network in engine.docker("network", "ls", "--quiet", *filters).split():
-        engine.docker("network", "disconnect", "--force", network, stack.container("caddy"))
+        # What serves every environment, such as the proxy and the mail catcher, stays and lets go of this one.
+        for guest in engine.docker("network", "inspect", "--format", GUESTS, network).split():
+            engine.docker("network", "disconnect", "--force", network, guest)
         engine.docker("network", "rm", network)
 
 
