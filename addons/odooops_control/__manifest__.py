@@ -1,6 +1,6 @@
 {
     "name": "OdooOps Control",
-    "version": "19.0.1.1.0",
+    "version": "19.0.1.2.0",
     "category": "Productivity/OdooOps",
     "summary": "Releases, approvals and deployments of Odoo environments",
     "author": "OdooOps",
@@ -32,6 +32,7 @@
         "views/agent_views.xml",
         "views/policy_views.xml",
         "views/freeze_views.xml",
+        "views/delegation_views.xml",
         "views/backup_views.xml",
         "views/clone_views.xml",
         "views/mail_views.xml",

@@ -55,6 +55,7 @@ from . import operation_download
 from . import backup_policy
 from . import backup_environment
 from . import backup_deployment
+from . import delegation
 from . import deployment_conditions
 from . import condition_override
 from . import deployment_policy

@@ -20,6 +20,9 @@ class OdooopsApproval(models.Model):
         required=True, default=0, readonly=True, help="Which of the plans or previews it was, also of the same hash."
     )
     user_id = fields.Many2one("res.users", required=True, readonly=True, ondelete="restrict")
+    for_user_id = fields.Many2one(
+        "res.users", string="For", readonly=True, ondelete="restrict", help="Who was away and had named them."
+    )
     decision = fields.Selection([("approved", "Approved"), ("rejected", "Rejected")], required=True, readonly=True)
     note = fields.Char(readonly=True, help="What was checked, or why not.")
     ceiling = fields.Json(readonly=True, prefetch=False, help="How much a rollback may lose at most.")
@@ -59,6 +62,24 @@ class OdooopsApproval(models.Model):
         """Return what was decided on."""
         self.ensure_one()
         return self.deployment_id or self.rollback_id
+
+    def _voice(self):
+        """Return whose right to decide it was."""
+        return self.for_user_id or self.user_id
+
+    def _people(self):
+        """Return the ids of the people who decided and whose right it was, for the core."""
+        return (self.user_id._odooops_people()[0], self._voice()._odooops_people()[0])
+
+    def _for_grant(self):
+        """Return who decided, as a droplet is told."""
+        return {"id": self.user_id.id, "name": self._given_by(), "login": self.user_id.login}
+
+    def _given_by(self):
+        """Return who decided, and for whom, as people read it."""
+        if not self.for_user_id:
+            return self.user_id.name
+        return self.env._("%(user)s for %(away)s", user=self.user_id.name, away=self.for_user_id.name)
 
     def _is_current(self):
         """Return whether it is about the plan or preview of now."""

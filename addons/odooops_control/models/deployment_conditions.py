@@ -61,7 +61,7 @@ class OdooopsDeployment(models.Model):
     def _start_conditions(self, now):
         """Return what people and the calendar have to say before it begins."""
         question = self._question()
-        given, names = question.approved_by - question.authors, self._valid_approvals().user_id.mapped("name")
+        given, names = question.approved_by - question.authors, [one._given_by() for one in self._valid_approvals()]
         return [conditions.approvals(len(given), question.needed, names, policy.missing(question))]
 
     def _standing_in_the_way(self, *steps):

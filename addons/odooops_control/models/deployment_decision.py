@@ -23,8 +23,7 @@ class OdooopsDeployment(models.Model):
     def _compute_can_decide(self):
         person = self.env.user
         for deployment in self:
-            one = deployment.sudo()
-            deployment.can_decide = not policy.approval_refusal(one._question(), one._person(person), one.plan_hash)
+            deployment.can_decide = not deployment.sudo()._approval_refusal(person, deployment.plan_hash)
 
     def _decided_on(self):
         return self.plan_hash, self.plan_count
@@ -35,19 +34,20 @@ class OdooopsDeployment(models.Model):
     def _question(self):
         """Return what is to be decided, for the core."""
         self.ensure_one()
-        people, both = self._valid_approvals().user_id, self._second_groups()
+        approvals, both = self._valid_approvals(), self._second_groups()
+        of_first = approvals.filtered(lambda one: self._is_of_first_group(one._voice()))
+        of_second = approvals.filtered(lambda one: both <= one._voice().all_group_ids)
         return policy.Question(
             name=self.name,
             state=self.state,
             state_label=self._label(),
             plan_hash=self.plan_hash or "",
             policy_current=self.policy_reference == self.policy_id._reference(),
-            authors=frozenset(self._authors()._odooops_people()),
-            approved_by=frozenset(people._odooops_people()),
-            first=frozenset(people.filtered(self._is_of_first_group)._odooops_people()),
-            second=frozenset(people.filtered(lambda one: both <= one.all_group_ids)._odooops_people())
-            if both
-            else None,
+            authors=self._author_people(),
+            approved_by=frozenset(approvals.user_id._odooops_people()),
+            spoken_for=frozenset(approvals.for_user_id._odooops_people()),
+            first=frozenset(of_first.user_id._odooops_people()),
+            second=frozenset(of_second.user_id._odooops_people()) if both else None,
             groups=self.env._(
                 "%(first)s and %(second)s",
                 first=", ".join(self._approver_groups().mapped("name")),
@@ -57,6 +57,9 @@ class OdooopsDeployment(models.Model):
             group_name=(self.policy_id.group_id.name or self.env._("Release Manager")).lower(),
             project=self.project_id.code,
         )
+
+    def _author_people(self):
+        return frozenset(self._authors()._odooops_people())
 
     def _approvals_needed(self):
         """Return how many people have to approve: on production one at least, whatever the policy says."""
@@ -176,17 +179,18 @@ class OdooopsDeployment(models.Model):
                     "Nobody is asked about %(name)s yet. %(why)s", name=self.name, why=self._request_refusal() or ""
                 )
             )
-        self._refuse(policy.approval_refusal(self._question(), self._person(user), plan_hash))
+        self._refuse(self._approval_refusal(user, plan_hash))
         self._refuse(self._request_refusal())
-        self._decide(user, "approved", note)
+        self._decide(user, "approved", note, away=self._away(user, policy.approval_refusal))
         if policy.is_approved(self._question()):
             self._update_state("approved")._enqueue_deploy()
 
     def _reject(self, user, plan_hash, note=""):
         """Record a rejection, which ends the deployment."""
         self.ensure_one()
-        self._refuse(policy.refusal(self._question(), self._person(user), plan_hash))
-        self._decide(user, "rejected", note)
+        away = self._away(user, policy.refusal)
+        self._refuse(policy.refusal(self._question(), self._person(user, away), plan_hash))
+        self._decide(user, "rejected", note, away=away)
         self.operation_ids._cancel()
         self._update_state("rejected")
 

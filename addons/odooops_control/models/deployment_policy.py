@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from odoo import api, fields, models
 from odoo.exceptions import UserError
 
@@ -74,16 +72,23 @@ class OdooopsDeployment(models.Model):
     def _is_of_first_group(self, user):
         return self._approver_groups() <= user.sudo().all_group_ids or self._is_customer(user)
 
-    def _person(self, user):
+    def _may_decide(self, voice):
         """Take in who may decide although they are not of the policy's group: customers, and the second group."""
-        person = super()._person(user)
-        if user.active and self._is_customer(user):
-            return replace(person, in_group=True, on_project=True)
-        second = self._second_groups()
-        manages = self.env.ref("odooops_control.group_release_manager") in user.sudo().all_group_ids
-        if second and user.active and manages and second <= user.sudo().all_group_ids:
-            return replace(person, in_group=True)
-        return person
+        if super()._may_decide(voice) or (voice.active and self._is_customer(voice)):
+            return True
+        groups, second = voice.sudo().all_group_ids, self._second_groups()
+        manages = self.env.ref("odooops_control.group_release_manager") in groups
+        return bool(second) and voice.active and manages and second <= groups
+
+    def _is_decider(self, voice):
+        return super()._is_decider(voice) or self._is_customer(voice)
+
+    def _is_needed(self, voice):
+        """Prefer, with critical risk, the group of which nobody has approved."""
+        second, question = self._second_groups(), self._question()
+        if not second or (question.first and question.second):
+            return True
+        return self._is_of_first_group(voice) if question.second else second <= voice.sudo().all_group_ids
 
     # Hotfixes
 

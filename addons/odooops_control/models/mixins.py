@@ -40,7 +40,7 @@ def interactive_only(method):
 
     @functools.wraps(method)
     def wrapped(self, *args, **kwargs):
-        if not _in_own_session(self.env):
+        if not in_own_session(self.env):
             raise AccessError(
                 self.env._("This decision is made in the web client: log in there and open what you decide on.")
             )
@@ -49,7 +49,8 @@ def interactive_only(method):
     return wrapped
 
 
-def _in_own_session(env):
+def in_own_session(env):
+    """Return whether the user does this themselves, logged in to the web client."""
     if not request or not request.session.can_save:
         return False
     # A proxy's own password (Basic) may stand in front of the web client; a bearer token is a program's.

@@ -97,9 +97,9 @@ class OdooopsDecisionMixin(models.AbstractModel):
             return {"approvers": []}
         broken = "break_glass_by_id" in self._fields and self._is_glass_broken()
         authors = self._question().authors
-        agreed = self._valid_approvals().user_id.filtered(lambda one: one.id not in authors)
-        people = self.break_glass_by_id if broken else agreed
-        return {"approvers": _named(people), "break_glass": bool(broken)}
+        agreed = self._valid_approvals().filtered(lambda one: one._people()[0] not in authors)
+        approvers = _named(self.break_glass_by_id) if broken else [one._for_grant() for one in agreed.sorted("user_id")]
+        return {"approvers": approvers, "break_glass": bool(broken)}
 
 
 class OdooopsBackup(models.Model):

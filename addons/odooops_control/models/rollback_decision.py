@@ -24,8 +24,7 @@ class OdooopsRollbackRequest(models.Model):
     def _compute_can_decide(self):
         person = self.env.user
         for request in self:
-            one = request.sudo()
-            request.can_decide = not policy.approval_refusal(one._question(), one._person(person), one.preview_hash)
+            request.can_decide = not request.sudo()._approval_refusal(person, request.preview_hash)
 
     def _decided_on(self):
         return self.preview_hash, self.preview_count
@@ -36,15 +35,16 @@ class OdooopsRollbackRequest(models.Model):
         Going back with the code alone loses nothing: one release manager is enough, also the one who asked.
         """
         self.ensure_one()
-        rules = self.policy_id
+        rules, approvals = self.policy_id, self._valid_approvals()
         return policy.Question(
             name=self.name,
             state=self.state,
             state_label=self._label(),
             plan_hash=self.preview_hash or "",
             policy_current=self.policy_reference == rules._reference(),
-            authors=frozenset() if self.mode == "code" else frozenset(self.requested_by_id._odooops_people()),
-            approved_by=frozenset(self._valid_approvals().user_id._odooops_people()),
+            authors=self._author_people(),
+            approved_by=frozenset(approvals.user_id._odooops_people()),
+            spoken_for=frozenset(approvals.for_user_id._odooops_people()),
             needed=self._approvals_needed(),
             group_name=self._group_name(),
             project=self.project_id.code,
@@ -52,6 +52,9 @@ class OdooopsRollbackRequest(models.Model):
             renewal=self.env._("look again"),
             unread=("draft", "previewing"),
         )
+
+    def _author_people(self):
+        return frozenset() if self.mode == "code" else frozenset(self.requested_by_id._odooops_people())
 
     def _group_name(self):
         group = self.policy_id.group_id if self.mode != "code" else self.env["res.groups"]
@@ -191,7 +194,7 @@ class OdooopsRollbackRequest(models.Model):
     def _approve(self, user, preview_hash, note="", allowance=rollback.DEFAULT, ceiling_reason=""):
         """Record an approval with its ceiling; with the last one needed, queue the rollback."""
         self.ensure_one()
-        self._refuse(policy.approval_refusal(self._question(), self._person(user), preview_hash))
+        self._refuse(self._approval_refusal(user, preview_hash))
         self._refuse(self._facts_refusal())
         reason = (ceiling_reason or "").strip()
         if rollback.is_raised(allowance) and not reason:
@@ -201,6 +204,7 @@ class OdooopsRollbackRequest(models.Model):
             user,
             "approved",
             note,
+            away=self._away(user, policy.approval_refusal),
             ceiling=rollback.ceiling(loss, allowance) or False,
             ceiling_reason=reason or False,
         )
@@ -210,8 +214,9 @@ class OdooopsRollbackRequest(models.Model):
     def _reject(self, user, preview_hash, note=""):
         """Record a rejection, which ends the rollback."""
         self.ensure_one()
-        self._refuse(policy.refusal(self._question(), self._person(user), preview_hash))
-        self._decide(user, "rejected", note)
+        away = self._away(user, policy.refusal)
+        self._refuse(policy.refusal(self._question(), self._person(user, away), preview_hash))
+        self._decide(user, "rejected", note, away=away)
         self.operation_ids._cancel()
         self._update_state("rejected")
 

@@ -11,6 +11,7 @@ from . import test_ci_http
 from . import test_concurrency
 from . import test_conditions
 from . import test_contract
+from . import test_delegation
 from . import test_download
 from . import test_environment
 from . import test_freeze

@@ -270,13 +270,14 @@ class TestAccess(OdooopsCase):
             self.agent.with_user(self.administrator).write({"last_seen_at": "2026-01-01"})
 
     def test_wizards_are_for_their_groups(self):
+        # Whoever reads a project may be named by an approver who is away: the decision itself says who may.
         for model, allowed in (
             ("odooops.agent.enrol", (self.administrator,)),
             ("odooops.ci.access", (self.administrator,)),
             ("odooops.deploy.wizard", (self.developer, self.manager, self.administrator)),
-            ("odooops.approval.wizard", (self.manager, self.administrator)),
+            ("odooops.approval.wizard", (self.viewer, self.developer, self.manager, self.administrator)),
             ("odooops.rollback.wizard", (self.developer, self.manager, self.administrator)),
-            ("odooops.rollback.decision.wizard", (self.manager, self.administrator)),
+            ("odooops.rollback.decision.wizard", (self.viewer, self.developer, self.manager, self.administrator)),
             ("odooops.rollback.review.wizard", (self.manager, self.administrator)),
             ("odooops.quarantine.wizard", (self.manager, self.administrator)),
             ("odooops.clone.wizard", (self.developer, self.manager, self.administrator)),

@@ -39,6 +39,10 @@ def test_who_may_approve():
         ({}, {"on_project": False}, "a" * 64, "may not decide"),
         ({}, {"id": 1}, "a" * 64, "another person"),
         ({"approved_by": frozenset({2})}, {}, "a" * 64, "already"),
+        ({"approved_by": frozenset({9})}, {"stands_for": 9}, "a" * 64, "counts already"),
+        ({"spoken_for": frozenset({2})}, {}, "a" * 64, "counts already"),
+        ({"spoken_for": frozenset({9})}, {"stands_for": 9}, "a" * 64, "counts already"),
+        ({}, {"stands_for": 1}, "a" * 64, "another person"),
         ({}, {}, "b" * 64, "has changed"),
         ({}, {}, None, "has changed"),
         ({"plan_hash": ""}, {}, "", "has changed"),
@@ -58,6 +62,11 @@ def test_authors_do_not_count():
     assert not policy.is_approved(replace(QUESTION, approved_by=frozenset({1, 2})))
     assert policy.is_approved(replace(QUESTION, approved_by=frozenset({1, 2, 3})))
     assert policy.is_approved(replace(QUESTION, needed=0))
+
+
+def test_nobody_is_heard_twice():
+    assert policy.distinct([(1, 1), (2, 3), (3, 3), (2, 4), (1, 5), (6, 1), (7, 7)]) == [(1, 1), (2, 3), (7, 7)]
+    assert policy.distinct([]) == []
 
 
 @pytest.mark.parametrize("table", [transitions.DEPLOYMENT, transitions.ROLLBACK, transitions.OPERATION])
