@@ -94,10 +94,12 @@ class Release(Struct, frozen=True, kw_only=True):
 
 
 class RestoreSetPolicy(Struct, frozen=True, kw_only=True):
-    """Which restore sets stay in the cluster: the newest `keep`, and all of the last `keep_hours`."""
+    """Which restore sets stay in the cluster: the newest `keep`, all of the last `keep_hours`, and those by number that
+    a copy waits to be made of."""
 
     keep: int = 2
     keep_hours: float = 48
+    wanted: tuple[int, ...] = ()
 
 
 class Options(Struct, frozen=True, kw_only=True):

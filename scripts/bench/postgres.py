@@ -69,6 +69,12 @@ def drop(stack: Stack, name: str) -> None:
     _execute(stack, "postgres", sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def let_make_databases(stack: Stack, role: str, *, may: bool) -> None:
+    """Let a peer's role copy databases by itself, as Odoo's own commands do, or let it no longer."""
+    right = sql.SQL("CREATEDB" if may else "NOCREATEDB")
+    _execute(stack, "postgres", sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), right))
+
+
 def exists(stack: Stack, name: str) -> bool:
     with closing(_connect(stack, "postgres")) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])

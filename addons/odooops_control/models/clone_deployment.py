@@ -2,6 +2,10 @@ from odoo import fields, models
 
 from ..core import copies
 
+_NAMED = 5
+# What is to be overwritten is known from the plan on, until the update begins.
+_PLANNED = ("planned", "awaiting_approval", "approved", "queued")
+
 
 class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
@@ -35,9 +39,27 @@ class OdooopsDeployment(models.Model):
             return copies.changes({"changes": facts["manual_changes"]})
         modules = [str(one.get("name")) for one in plan.get("modules") or ()]
         dependents = [str(one) for one in facts.get("dependents") or ()]
-        if self.state not in ("planned", "awaiting_approval", "approved", "queued"):
+        if self.state not in _PLANNED:
             return []
         return copies.overwritten(self.environment_id.sudo()._listed_changes(), [*modules, *dependents])
+
+    def _on_listed(self):
+        """Keep what their updates are about to overwrite: afterwards people ask what became of their view."""
+        for deployment in self.filtered(lambda one: one.state in _PLANNED):
+            facts = deployment.plan_facts or {}
+            if "manual_changes" in facts:
+                continue
+            lost = deployment._overwritten_changes()
+            deployment.plan_facts = {**facts, "manual_changes": lost}
+            if lost:
+                names = ", ".join(one["name"] or one["xml_id"] for one in lost[:_NAMED])
+                deployment._say(
+                    self.env._(
+                        "This update overwrites %(count)s changes that were made by hand: %(names)s.",
+                        count=len(lost),
+                        names=names if len(lost) <= _NAMED else f"{names} …",
+                    )
+                )
 
     def _start_planning(self):
         """Have a fresh copy made first where the environment is rebuilt for each new commit."""

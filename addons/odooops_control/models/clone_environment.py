@@ -178,6 +178,12 @@ class OdooopsEnvironment(models.Model):
             return self.env["odooops.restore.set"]
         return source._kept_sets().filtered(lambda one: one.protected and one.database_snapshot and one.from_release_id)
 
+    def _wanted_sets(self):
+        """A copy that waits finds its set when its turn comes, however often its source is deployed until then."""
+        waiting = self.env["odooops.clone"].sudo()
+        waiting = waiting.search([("source_id", "in", self.ids), ("state", "in", transitions.CLONE_ACTIVE)])
+        return super()._wanted_sets() | waiting.restore_set_id
+
     def _backups_of(self, source):
         """Return the backups of ``source`` that this environment's droplet can open, newest first."""
         kept = source.sudo().backup_ids.filtered(

@@ -138,7 +138,11 @@ class OdooopsEnvironment(models.Model):
 
     def _promised_sets(self):
         """Return the sets that are kept however old they are and however little room there is."""
-        return self._kept_sets()[: self.restore_sets_keep]
+        return self._kept_sets()[: self.restore_sets_keep] | self._wanted_sets()
+
+    def _wanted_sets(self):
+        """Return the sets that something waits for; nobody prunes them meanwhile."""
+        return self.env["odooops.restore.set"]
 
     def _refuse_to_archive(self):
         refused = super()._refuse_to_archive()
@@ -149,7 +153,11 @@ class OdooopsEnvironment(models.Model):
         return refused
 
     def _options_payload(self):
-        policy = {"keep": self.restore_sets_keep, "keep_hours": float(self.restore_set_hours)}
+        policy = {
+            "keep": self.restore_sets_keep,
+            "keep_hours": float(self.restore_set_hours),
+            "wanted": self._wanted_sets().mapped("token"),
+        }
         return {**super()._options_payload(), "restore_sets": policy}
 
     def _status(self):

@@ -124,6 +124,8 @@ class OdooopsEnvironment(models.Model):
         if operation.state != "succeeded":
             said = redact.masked(failure.message, 500) if failure else operation.state
             why = self.env._("What was changed by hand could not be listed: %s Look yourself, then go on.", said)
+        else:
+            self.deployment_ids._on_listed()
         self._active_clone()._on_inspected(why)
 
     def action_inspect(self):

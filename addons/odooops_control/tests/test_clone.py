@@ -212,6 +212,18 @@ class TestClone(CloneCase):
         self.assertEqual((one.state, one.operation_ids.state), ("failed", "cancelled"))
         self.assertIn("clone again", one.error_message)
 
+    def test_the_set_that_a_copy_waits_for_is_not_pruned(self):
+        self.prod.write({"restore_sets_keep": 1, "restore_set_hours": 0})
+        one = self._start()
+        newer = self._kept_set(self.prod, token=18, hours=1)
+        self.assertEqual(self.prod._options_payload()["restore_sets"]["wanted"], [17])
+        self.env["odooops.restore.set"]._apply_policy(self.prod)
+        self.assertEqual((self.kept.state, newer.state), ("kept", "kept"))
+        one.with_user(self.manager).action_cancel()
+        self.assertEqual(self.prod._options_payload()["restore_sets"]["wanted"], [])
+        self.env["odooops.restore.set"]._apply_policy(self.prod)
+        self.assertEqual((self.kept.state, newer.state), ("dropped", "kept"))
+
     def test_a_silent_agent_s_copy_is_tried_again(self):
         one = self._start()
         operation = self._lease(("clone",))

@@ -223,8 +223,7 @@ class TestInspection(CloneCase):
     # What an update of production writes over
 
     def test_production_is_listed_for_the_approval(self):
-        self._stage_goes_on()
-        self._register("refs/tags/v1.1.0", sha=SHA_B, digest=DIGEST_B)
+        self._live_on_stage("v1.1.0", SHA_B, DIGEST_B)
         module = {"name": "workshop", "from": "1", "to": "2", "action": "update"}
         deployment = self._plan(self._request(ref="refs/tags/v1.1.0", sha=SHA_B), modules=[module])
         self.assertFalse(deployment.has_manual_changes)
@@ -233,6 +232,12 @@ class TestInspection(CloneCase):
         self.assertTrue(deployment.has_manual_changes)
         self.assertIn("workshop.order.form", deployment.manual_changes_html)
         self.assertNotIn("res.partner.form.vat", deployment.manual_changes_html, "no update writes it")
+        self.assertIn("workshop.order.form", deployment.message_ids[0].body)
+        deployment._approve(self.manager, deployment.plan_hash, "looked")
+        self._deploy(deployment)
+        self.prod.operation_ids.filtered(lambda one: one.kind == "inspect").write({"result": False})
+        deployment.invalidate_recordset()
+        self.assertIn("workshop.order.form", deployment.manual_changes_html, "it stays when the update is over")
 
     def test_a_copy_whose_release_was_never_deployed_here_is_listed_too(self):
         self._cloned()

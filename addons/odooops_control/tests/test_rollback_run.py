@@ -309,7 +309,7 @@ class TestRestoreSets(RollbackCase):
         self.prod.write({"restore_sets_keep": 1, "restore_set_hours": 10})
         self.env["odooops.restore.set"]._apply_policy(self.prod)
         self.assertEqual(kept.mapped("state"), ["kept", "dropped", "dropped", "dropped", "dropped"])
-        self.assertEqual(self.prod._options_payload()["restore_sets"], {"keep": 1, "keep_hours": 10.0})
+        self.assertEqual(self.prod._options_payload()["restore_sets"], {"keep": 1, "keep_hours": 10.0, "wanted": []})
 
     def test_the_budget_is_shown(self):
         self.assertIn("give the droplet its cluster's disk", self.prod.budget_text)

@@ -332,6 +332,7 @@ def tidy_sets(job: Job) -> Iterator[Step]:
         "token": job.names.token,
         "keep": policy.keep,
         "keep_hours": policy.keep_hours,
+        "wanted": list(policy.wanted),
         "needed_bytes": int(size * checks.SNAPSHOT_FACTOR),
     }
     yield Step("drop_old_sets", arguments, optional=True)

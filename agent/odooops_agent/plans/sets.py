@@ -14,10 +14,11 @@ FIRST_NUMBER = 2_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """The newest `sets`, and all of the last `hours`."""
+    """The newest `sets`, all of the last `hours`, and what somebody waits for by its token."""
 
     sets: int
     hours: float
+    wanted: frozenset[int] = frozenset()
 
 
 def to_drop(sets: Sequence[KeptSet], own: int, keeping: Keeping, now: datetime) -> tuple[KeptSet, ...]:
@@ -29,4 +30,5 @@ def to_drop(sets: Sequence[KeptSet], own: int, keeping: Keeping, now: datetime) 
     earlier = sorted((one for one in sets if one.token < own), key=lambda one: one.token)
     beyond = earlier[: max(0, len(earlier) + 1 - max(1, keeping.sets))]
     oldest = now - timedelta(hours=keeping.hours)
-    return left + tuple(one for one in beyond if one.since is None or one.since < oldest)
+    old = (one for one in beyond if one.since is None or one.since < oldest)
+    return left + tuple(one for one in old if one.token not in keeping.wanted)

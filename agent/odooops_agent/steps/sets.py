@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import Permanent, Retryable
 from ..facts import KeptSet
@@ -16,11 +17,12 @@ def drop_old_sets(ctx: Context, args: Arguments) -> str | None:
     sets = ctx.ports.database.sets(database, ctx.operation.environment.uuid)
     if own not in [one.token for one in sets]:
         return "kept all: this deployment's own is not there"
-    keeping = Keeping(args["keep"], args["keep_hours"])
+    # An operation that an older agent began says nothing of it.
+    keeping = Keeping(args["keep"], args["keep_hours"], frozenset(args.get("wanted", ())))
     for one in to_drop(sets, own, keeping, ctx.clock.now()):
         _drop(ctx, one)
     # A full cluster forbids the next deployment, which is worse than a set that is gone before its hours are over.
-    for one in to_drop(sets, own, Keeping(args["keep"], 0), ctx.clock.now()):
+    for one in to_drop(sets, own, replace(keeping, hours=0), ctx.clock.now()):
         free_bytes = ctx.ports.database.free_bytes()
         if free_bytes is None or free_bytes >= args["needed_bytes"]:
             break

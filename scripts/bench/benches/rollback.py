@@ -69,9 +69,9 @@ def rollback(site: Site) -> list[Row]:
 
 def _measure(site: Site, world: World, goal: Goal) -> list[Row]:
     """Deploy a changed module, which leaves a set, go back, and forth again."""
-    before = _running(site, world)
+    before = running(site, world)
     peer = _prepare_peer(site, world)
-    after = _deploy(site, world)
+    after = deploy(site, world)
     megabytes = postgres.size_mb(site.stack, world.database("prod").name)
     back = _go_back(site, world, before)
     forth = _go_back(site, world, after)
@@ -90,25 +90,25 @@ def _measure(site: Site, world: World, goal: Goal) -> list[Row]:
     ]
 
 
-def _running(site: Site, world: World) -> Release:
+def running(site: Site, world: World) -> Release:
     return Release(str(world.status_page("prod")["release"]), site.running_image())
 
 
-def _deploy(site: Site, world: World) -> Release:
+def deploy(site: Site, world: World) -> Release:
     number = customer.next_release(world)
     commit: Commit = customer.commit_module(world.workflow.repository, number)
     deployment = customer.bring_to_production(world, world.workflow.push_main(commit), f"v{number}")
     world.approve(deployment, "The bench's.")
     world.wait_for_state(deployment["id"], "live")
     wait_for_release(world.address.proxy, world.project.hosts["prod"], number)
-    return _running(site, world)
+    return running(site, world)
 
 
 def _go_back(site: Site, world: World, to: Release) -> WayBack:
     """Roll back while visitors ask, as the agent does once the approval reached it."""
     address, host = world.address.proxy, world.project.hosts["prod"]
     answered: list[float] = []
-    watch = threading.Thread(target=lambda: answered.append(_first_answer(address, host, to.number)), daemon=True)
+    watch = threading.Thread(target=lambda: answered.append(first_answer(address, host, to.number)), daemon=True)
     with Visitors(address, host, STATUS_PATH) as visitors:
         time.sleep(MARGIN_SECONDS)
         watch.start()
@@ -125,7 +125,7 @@ def _go_back(site: Site, world: World, to: Release) -> WayBack:
     return WayBack(seconds, held, visitors.visit)
 
 
-def _first_answer(address: tuple[str, int], host: str, number: str) -> float:
+def first_answer(address: tuple[str, int], host: str, number: str) -> float:
     """Return the time of the first answer that comes of this release."""
     deadline = time.time() + ANSWER_SECONDS
     while time.time() < deadline:

@@ -1,6 +1,6 @@
-"""In the agent's container: tell how long the steps of an environment's last deployment took.
+"""In the agent's container: tell how long the steps of an environment's last operation of a kind took.
 
-steps.py ENVIRONMENT
+steps.py ENVIRONMENT [KIND]
 """
 
 import json
@@ -10,10 +10,11 @@ from datetime import datetime
 
 from odooops_agent.settings import read_settings
 
+environment, kind = (*sys.argv[1:], "deploy")[:2]
 path = f"file:{read_settings().state_dir}/journal.sqlite?mode=ro"
 with sqlite3.connect(path, uri=True) as journal:
     (operation,) = journal.execute(
-        "SELECT max(id) FROM operation WHERE environment = ? AND kind = 'deploy'", (sys.argv[1],)
+        "SELECT max(id) FROM operation WHERE environment = ? AND kind = ?", (environment, kind)
     ).fetchone()
     rows = journal.execute(
         "SELECT name, started_at, finished_at FROM step WHERE operation_id = ? ORDER BY seq", (operation,)

@@ -70,13 +70,26 @@ class ComposePeer:
 
     def update_aside(self, image: str, module: str) -> None:
         """Update in a container of its own, with the new image, while the old one serves."""
-        self._image = image
-        self._compose("run", "--rm", "--no-deps", "-T", "odoo", *self._update(module))
+        self._run_aside(image, *self._update(module))
+
+    def neutralise(self, image: str) -> None:
+        """Neutralise ROLE's database with Odoo's own command, before Odoo starts."""
+        self._run_aside(image, "odoo", "neutralize", "--config=/etc/odoo/odoo.conf", f"--database={ROLE}")
+
+    def duplicate(self, image: str) -> None:
+        """Make ROLE's database a neutralised copy of the source with Odoo's own command."""
+        self._run_aside(
+            image, "odoo", "db", "--config=/etc/odoo/odoo.conf", "duplicate", "--neutralize", self._source, ROLE
+        )
 
     def stop(self) -> None:
         if self._image:
             self._compose("down", "--timeout=5")
         engine.docker("rm", "--force", f"{self.stack.name}-bench-compose")
+
+    def _run_aside(self, image: str, *argv: str) -> None:
+        self._image = image
+        self._compose("run", "--rm", "--no-deps", "-T", "odoo", *argv)
 
     @staticmethod
     def _update(module: str) -> list[str]:

@@ -230,8 +230,8 @@ def update_thrice(droplet, hours_between, **changes):
     return made
 
 
-def policy(keep, keep_hours):
-    return {"options": {"restore_sets": {"keep": keep, "keep_hours": keep_hours}}}
+def policy(keep, keep_hours, **more):
+    return {"options": {"restore_sets": {"keep": keep, "keep_hours": keep_hours, **more}}}
 
 
 @pytest.mark.parametrize(
@@ -258,6 +258,15 @@ def test_a_young_set_goes_when_the_next_deployment_would_find_no_room(deployed):
     made = update_thrice(deployed, hours_between=1)
     assert snapshots(deployed) == [f"{DATABASE}__s{token}" for token in made[1:]]
     assert fake_ports(deployed.world).database.free_bytes() >= 84 << 20
+
+
+@pytest.mark.parametrize("quota_bytes", [None, 350 << 20], ids=["room", "no room"])
+def test_a_set_that_a_copy_waits_for_stays(deployed, quota_bytes):
+    deployed.world.database_quota_bytes = quota_bytes
+    first = deployed.deployment(3).token + 2  # each deployment's plan takes a token too
+    made = update_thrice(deployed, 1, **policy(1, 0, wanted=[first]))
+    assert made[0] == first
+    assert snapshots(deployed) == [f"{DATABASE}__s{token}" for token in (first, made[-1])]
 
 
 def test_a_copy_that_is_not_provably_the_environments_stays(deployed):
