@@ -12,6 +12,7 @@ from .world import World
 CLICKS = (
     "  OdooOps → Deployments → v1.2.0: why it failed, with the migration's log in the chatter.",
     "  OdooOps → Deployments → v1.1.0: the plan that was approved, the steps with their times, the restore set.",
+    "  OdooOps → Rollbacks: what going back to v1.0.0 would have lost, who agreed, and the way forth again.",
     "  OdooOps → Environments: health, what runs, and Deploy to ask for a release.",
     "  OdooOps → Droplets → droplet-1: heartbeat, disk, versions; Enrol a droplet adds another.",
     "  As approver: the clock in the top bar has what waits for a decision, and what failed.",

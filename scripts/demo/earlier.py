@@ -21,6 +21,7 @@ from .console import Console
 
 CALL_OFF_SECONDS = 90
 GUESTS = "{{range $id, $container := .Containers}}{{$id}} {{end}}"
+CALLED_OFF = ("odooops.deployment", "odooops.rollback.request")
 
 
 def remove(stack: Stack, family: str = "demo") -> None:
@@ -45,13 +46,15 @@ def remove(stack: Stack, family: str = "demo") -> None:
 def _call_off(admin: Console, project: int) -> None:
     """Have nothing under way any more: the agent would put back what is removed here."""
 
-    def under_way() -> list[int]:
-        return list(
-            admin.call("odooops.deployment", "search", [["project_id", "=", project], ["is_active", "=", True]])
-        )
+    def under_way() -> list[tuple[str, int]]:
+        domain = [["project_id", "=", project], ["is_active", "=", True]]
+        return [(model, id_) for model in CALLED_OFF for id_ in admin.call(model, "search", domain)]
 
-    for deployment in under_way():
-        admin.call("odooops.deployment", "action_cancel", [deployment])
+    if under_way():  # also what others asked for, which takes a role on the project
+        whose = {"project_id": project, "user_id": admin.uid}
+        admin.ensure("odooops.project.member", whose, role="release_manager")
+    for model, id_ in under_way():
+        admin.call(model, "action_cancel", [id_])
     try:
         wait.until("what is under way to be called off", lambda: not under_way(), CALL_OFF_SECONDS)
     except wait.WaitError as error:

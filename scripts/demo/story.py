@@ -8,7 +8,7 @@ import psycopg2
 
 from scripts.setup.errors import SetupError
 
-from . import chapters
+from . import chapters, going_back
 from .ci import WorkflowError
 from .console import RefusalError
 from .world import StoryError, World
@@ -42,3 +42,4 @@ def _tell_chapters(world: World) -> None:
     chapters.check_installation(world, "prod")
     second = chapters.update_under_load(world, "v1.1.0")
     chapters.failing_migration(world, second, "v1.2.0")
+    going_back.back_and_forth(world, second, "v1.1.0")

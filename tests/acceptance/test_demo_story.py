@@ -22,6 +22,9 @@ CHAPTERS = [
     ("approved", "prod", "v1.2.0"),
     ("prod: failed", "prod", "v1.2.0"),
     ("reverted", "prod", "v1.2.0"),
+    ("rolled back", "prod", "v1.0.0"),
+    ("bar lifted", "prod", "v1.1.0"),
+    ("rolled back", "prod", "v1.1.0"),
 ]
 CLAIMS = [
     "the control Odoo runs with odooops_control",
@@ -43,6 +46,11 @@ CLAIMS = [
     "prod still runs v1.1.0, by its digest, and is green",
     "prod's data is as before",
     "the deployment's chatter has the failure's log",
+    "the preview names what would be lost",
+    "the code alone can't go back",
+    "prod runs v1.0.0 with its own data",
+    "v1.1.0 is barred from production",
+    "the rollback was rolled back",
 ]
 
 
@@ -65,7 +73,7 @@ def test_claim_was_verified(told: Told, beginning: str) -> None:
 
 def test_no_visitor_saw_an_error(told: Told) -> None:
     assert told.summary["failed_requests"] == 0
-    assert len(told.world.reports) == 2
+    assert len(told.world.reports) == 3
     assert all(len(report.answers) > 50 for report in told.world.reports)
 
 
