@@ -3,8 +3,9 @@
     python scripts/ci/find_base.py --source repository --project demo --give commit
 
 The console knows which did. What was on the branch before the push is no measure: it may have been refused, or never
-looked at, and the next push would carry it through. Where none is known (the first push, a rewritten branch, a console
-that does not answer) the value is empty, and preflight checks everything. The control plane comes from ODOOOPS_URL and
+looked at, and the next push would carry it through. Where the console knows of no release that passed (the first push)
+the value is `none`: preflight checks everything. Where nobody knows (a rewritten branch, a silent console) it is empty:
+preflight checks everything, and its check of versions fails. The control plane comes from ODOOOPS_URL and
 ODOOOPS_API_KEY. Exit codes: 0 found or not, 2 wrong input.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from odooops_ci import control, git, job, patterns
 from odooops_ci.errors import InvalidInput, Refused
+from odooops_ci.preflight.changes import NOTHING_BEFORE
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -39,34 +41,48 @@ def passed(project: str) -> list[str]:
     return commits
 
 
-def newest_before(source: Path, commits: list[str]) -> str:
-    """Return the first of these that HEAD came from; not HEAD itself, which a workflow that runs again is to check."""
+def find(source: Path, passed_commits: list[str] | None) -> str:
+    """Return the first of these that HEAD came from, "none" where there are none, "" where nobody knows.
+
+    HEAD itself is not among them: a workflow that runs again is to check it.
+    """
+    if passed_commits is None:
+        return ""
     head = git.head_commit(source)
-    return next((one for one in commits if one != head and git.contains(source, one)), "")
+    others = [one for one in passed_commits if one != head]
+    return next((one for one in others if git.contains(source, one)), "") if others else NOTHING_BEFORE
 
 
 def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
         patterns.require(patterns.PROJECT, options.project, "a project's code", "demo")
-        base = newest_before(options.source, known(options.project))
+        base = find(options.source, known(options.project))
         if options.give:
             job.give(options.give, base)
     except Refused as refused:
         print(refused, file=sys.stderr)
         return refused.exit_code
-    job.tell(f"Compared with {base}, the newest that passed every check." if base else "Everything is checked.")
+    job.tell(_sentence(base))
     print(json.dumps({"base": base}))
     return 0
 
 
-def known(project: str) -> list[str]:
-    """Return the commits that passed, none where nobody says so: then more is checked, not less."""
+def _sentence(base: str) -> str:
+    if not base:
+        return "No commit to compare with is known. Everything is checked."
+    if base == NOTHING_BEFORE:
+        return "No release has passed before. Everything is checked."
+    return f"Compared with {base}, the newest that passed every check."
+
+
+def known(project: str) -> list[str] | None:
+    """Return the commits that passed, None where nobody says so: then more is checked, not less."""
     try:
         return passed(project)
     except (InvalidInput, Refused) as refused:
         job.warn(f"What passed before is not known, so everything is checked. {refused}")
-        return []
+        return None
 
 
 if __name__ == "__main__":

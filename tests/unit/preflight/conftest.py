@@ -65,11 +65,11 @@ class Gate:
     def allow(self, *entries: str, policy: str = "") -> None:
         self.write("allowlist.yaml", f"{policy}modules:\n{''.join(entries) or '  []'}\n")
 
-    def report(self, check: str, *arguments: str):
+    def report(self, check: str, *arguments: str, environment: dict[str, str] | None = None):
         parser = argparse.ArgumentParser()
         self._cli.add_arguments(parser)
         options = parser.parse_args([check, "--source", str(self.path), *arguments])
-        job = self._cli.prepare(options, {})
+        job = self._cli.prepare(options, environment or {})
         return self._cli.run_checks(job, [check])[0]
 
 

@@ -200,3 +200,15 @@ def test_the_agent_has_the_same_rule():
     for folder, before, after in itertools.product(folders, versions, versions):
         theirs = bool(migrations.scripts_to_run([f"{folder}/post-x.py"], before, after, "19.0"))
         assert odoo_versions.runs(folder, before, after, "19.0") == theirs, (folder, before, after)
+
+
+def test_no_commit_to_compare_with_is_no_pass(workshop, tmp_path):
+    """In a workflow that was told of none: every addon would pass for a new one."""
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    environment = {"GITHUB_EVENT_PATH": str(event)}
+    found = workshop.report("version", environment=environment).findings
+    assert [one.code for one in found] == ["version-no-base"]
+    assert "merge the commit that was released last" in found[0].mend
+    assert workshop.report("version", "--base", "none", environment=environment).passed
+    assert workshop.report("version", "--base", "main", environment=environment).passed

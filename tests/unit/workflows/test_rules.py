@@ -133,3 +133,15 @@ def test_production_builds_nothing():
     text = str([step.get("run") for step in steps])
     assert "build_image" not in text
     assert "docker" not in text
+
+
+def test_preflight_runs_none_of_the_changes_code_where_the_key_is():
+    """Nor where anything but the tests is judged; and the gate runs also where a job before it has failed."""
+    jobs = rules.load(FOLDER / "preflight.yml")["jobs"]
+    runs = {name: str([step.get("run") for step in job["steps"]]) for name, job in jobs.items()}
+    has_code = {name for name, job in jobs.items() if "'path': 'repository'" in str(job["steps"])}
+    assert [name for name, job in jobs.items() if "ODOOOPS_API_KEY" in str(job)] == ["preflight"]
+    assert has_code == {"read", "test"}
+    assert [name for name, text in runs.items() if "build_image" in text or "preflight tests" in text] == ["test"]
+    assert set(jobs["preflight"]["needs"]) == has_code
+    assert jobs["preflight"]["if"] == "${{ !cancelled() }}"

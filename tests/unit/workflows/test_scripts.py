@@ -92,12 +92,14 @@ class TestBase:
             ([head, first], first),
             ([COMMIT, red, first], red),
             ([COMMIT], ""),
-            ([], ""),
+            # HEAD itself, built again: it passed, and nothing before it.
+            ([head], "none"),
+            ([], "none"),
         ):
             server.answers[self.CHECKED] = [(200, {"commits": answer})]
             base, err = self.found(tmp_path, capsys, monkeypatch)
             assert base == wanted
-            assert (wanted or "Everything is checked") in err
+            assert (wanted if wanted in commits else "Everything is checked") in err
         assert server.bodies(self.CHECKED)[0] == {"project": "demo"}
 
     @pytest.mark.parametrize(
@@ -362,6 +364,54 @@ class TestChecks:
         path = tmp_path / "bad.json"
         path.write_text(text)
         assert report_checks.main(["--checks", str(path), "--give", "checks"]) == 2
+        assert len(sentences(capsys.readouterr().err)) == 1
+
+    def handed_on(self, checks, tmp_path, monkeypatch, **changed):
+        """Give, as a job does, and take, as the next one does."""
+        content = json.loads(checks.read_text())
+        content["checks"][1].update(changed)
+        checks.write_text(json.dumps(content))
+        (output := tmp_path / "output").write_text("")
+        monkeypatch.setenv("GITHUB_OUTPUT", str(output))
+        assert report_checks.main(["--checks", str(checks), "--give", "found", "--findings"]) == 0
+        value = output.read_text().removeprefix("found=").rstrip("\n")
+        output.unlink()
+        monkeypatch.setenv("READ", value)
+        return value
+
+    def test_findings_go_on_as_far_as_a_variable_holds_them(self, server, checks, tmp_path, monkeypatch):
+        findings = [{"file": "a.py", "message": "m" * 1000}] * 300
+        value = self.handed_on(checks, tmp_path, monkeypatch, findings=findings)
+        assert len(value) < 128 * 1024
+        server.answers[self.REPORT] = [(200, {})]
+        argv = ["--checks-in", "READ=risk,lint", "--project", "demo", "--commit-sha", COMMIT]
+        assert report_checks.main(argv) == 0
+        lint = server.bodies(self.REPORT)[1]["details"]
+        assert 10 < len(lint["findings"]) < 200
+        assert lint["finding_count"] == 300
+
+    def test_what_failed_is_recorded_and_not_passed_on(self, server, checks, tmp_path, monkeypatch, capsys):
+        self.handed_on(checks, tmp_path, monkeypatch)
+        argv = ["--checks-in", "READ=risk,lint", "--give", "checks", "--require-passed"]
+        assert report_checks.main(argv) == 1
+        assert capsys.readouterr().err == "Not passed: lint. The jobs that looked at it name file and mend.\n"
+        assert not (tmp_path / "output").exists()
+        self.handed_on(checks, tmp_path, monkeypatch, status="passed")
+        assert report_checks.main(argv) == 0
+        assert '"lint"' in (tmp_path / "output").read_text()
+
+    @pytest.mark.parametrize("names", ["lint,risk,tests", "risk", "tests", "lint,lint,risk"])
+    def test_a_job_has_a_say_in_its_own_checks_only(self, server, checks, tmp_path, monkeypatch, capsys, names):
+        self.handed_on(checks, tmp_path, monkeypatch, status="passed")
+        argv = ["--checks-in", f"READ={names}", "--give", "checks", "--require-passed"]
+        assert report_checks.main(argv) == 2
+        assert f"READ has to hold the checks {names}, each once" in capsys.readouterr().err
+        assert not (tmp_path / "output").exists()
+
+    @pytest.mark.parametrize("value", ["", "{", '{"checks": [{"check": "tests", "status": "green", "summary": ""}]}'])
+    def test_a_job_that_handed_nothing_on_is_no_pass(self, server, monkeypatch, capsys, value):
+        monkeypatch.setenv("TESTED", value)
+        assert report_checks.main(["--checks-in", "TESTED=tests", "--give", "checks", "--require-passed"]) == 2
         assert len(sentences(capsys.readouterr().err)) == 1
 
     def test_bad_project_and_commit(self, server, checks):

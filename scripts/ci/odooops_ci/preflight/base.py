@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import git
 from ..errors import InvalidInput
 from ..patterns import COMMIT
-from .changes import EMPTY_TREE
+from .changes import EMPTY_TREE, NOTHING_BEFORE
 
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master")
 
@@ -73,8 +73,11 @@ def find_base(root: Path, wanted: str, event: Event) -> str:
     A workflow that knows of none compares with nothing: all is checked, as a commit before may have been refused. On
     a developer's main, with nothing changed, it is the commit before: "what does the last commit bring?".
 
+    :param wanted: a commit, or "none" where nothing was ever released
     :raise InvalidInput: what was asked for is no commit here.
     """
+    if wanted == NOTHING_BEFORE:
+        return EMPTY_TREE
     if wanted:
         commit = git.commit_of(root, wanted)
         if commit is None:
@@ -93,6 +96,11 @@ def find_base(root: Path, wanted: str, event: Event) -> str:
                 return base
             break
     return git.commit_of(root, "HEAD^") or (head if git.changed_paths(root) else EMPTY_TREE)
+
+
+def is_known(wanted: str, event: Event) -> bool:
+    """Tell whether somebody named what to compare with; on a developer's machine git does."""
+    return bool(wanted or event.base or not event.is_workflow)
 
 
 def _mapping(value: object) -> Mapping[str, object]:

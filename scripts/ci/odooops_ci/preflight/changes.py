@@ -20,6 +20,8 @@ READ_SUFFIXES = (".py", ".xml", ".csv", ".sql", ".txt", ".yaml", ".yml", ".toml"
 MAX_READ_BYTES = 2_000_000
 ADDED, MODIFIED, DELETED = "added", "modified", "deleted"
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+# What people write for it: nothing was ever released.
+NOTHING_BEFORE = "none"
 HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
 
 

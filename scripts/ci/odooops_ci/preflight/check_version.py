@@ -19,12 +19,24 @@ from .findings import WARNING, Finding, Report, ordered
 from .repository import Module, Repository, names_in
 
 MIGRATIONS = ("migrations", "upgrades")
+# Every addon would pass for a new one.
+_UNKNOWN = Finding(
+    ".",
+    "Nobody knows which commit to compare with, so whether versions rose can't be told.",
+    "Run it again where the console did not answer; where main was rewritten, merge the commit that was released last "
+    "(git merge --strategy=ours); elsewhere name a commit with --base (the workflow's input base), or none where "
+    "nothing was ever released.",
+    "version-no-base",
+)
 MANIFEST_KEYS = ("data", "depends", "pre_init_hook", "post_init_hook", "uninstall_hook", "auto_install")
 
 
-def check(repository: Repository, changes: Changes) -> Report:
+def check(repository: Repository, changes: Changes, *, base_known: bool = True) -> Report:
+    """:param base_known: False where there is nothing to compare with, and nobody said that there can't be."""
     modules = [module for module in repository.changed_modules(changes) if module.origin != "enterprise"]
     findings = [finding for module in modules for finding in _check_module(repository, module, changes)]
+    if modules and not base_known:
+        findings.append(_UNKNOWN)
     names = [module.name for module in modules]
     checked = f"{len(names)} changed addon{'s' if len(names) != 1 else ''}"
     return Report("version", ordered(findings), checked=checked, facts={"addons": names})

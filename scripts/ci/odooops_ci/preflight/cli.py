@@ -45,7 +45,11 @@ class Job:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("check", choices=[*CHECKS, "all"], nargs="+", help="which checks; 'all' is all five")
     parser.add_argument("--source", type=Path, default=Path("."), help="the repository's checkout (default: here)")
-    parser.add_argument("--base", default="", help="what to compare with (default: the event's base, else main)")
+    parser.add_argument(
+        "--base",
+        default="",
+        help="what to compare with (default: the event's base, else main); 'none': nothing was released yet",
+    )
     parser.add_argument("--all", action="store_true", dest="everything", help="lint and test every addon")
     parser.add_argument("--skip", action="append", default=[], choices=CHECKS, help="leave a check of 'all' out")
     parser.add_argument("--label", action="append", default=[], help="a label of the pull request (raises the risk)")
@@ -166,7 +170,8 @@ def _risk(job: Job) -> Report:
 def _version(job: Job) -> Report:
     from . import check_version
 
-    return check_version.check(job.repository, job.changes)
+    known = bases.is_known(job.options.base, job.event)
+    return check_version.check(job.repository, job.changes, base_known=known)
 
 
 FUNCTIONS: dict[str, Callable[[Job], Report]] = {
