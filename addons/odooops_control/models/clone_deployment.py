@@ -53,13 +53,8 @@ class OdooopsDeployment(models.Model):
             deployment.plan_facts = {**facts, "manual_changes": lost}
             if lost:
                 names = ", ".join(one["name"] or one["xml_id"] for one in lost[:_NAMED])
-                deployment._say(
-                    self.env._(
-                        "This update overwrites %(count)s changes that were made by hand: %(names)s.",
-                        count=len(lost),
-                        names=names if len(lost) <= _NAMED else f"{names} …",
-                    )
-                )
+                shown = names if len(lost) <= _NAMED else f"{names} … ({len(lost)})"
+                deployment._say(self.env._("This update overwrites what was changed by hand: %s.", shown))
 
     def _start_planning(self):
         """Have a fresh copy made first where the environment is rebuilt for each new commit."""
