@@ -63,6 +63,17 @@ class TestOidc(OdooopsHttpCase):
         users = self.env["res.users"].search([("login", "=", "odooops-oidc-demo")])
         self.assertEqual(len(users), 1)
 
+    def test_a_subject_of_any_format(self):
+        """GitHub puts ids behind the names of newer repositories, and lets owners choose what else is in it."""
+        for subject in (
+            "repo:acme@11/demo@4711:environment:staging",
+            "repo:acme/demo:ref:refs/heads/main",
+            "repository_owner_id:11:job_workflow_ref:acme/demo/.github/workflows/deploy-staging.yml@refs/heads/main",
+        ):
+            with self.subTest(subject):
+                status, answer = self._call(self._token(sub=subject))
+                self.assertEqual(status, 200, answer)
+
     @mute_logger("odoo.http", "odoo.addons.odooops_control.jwks")
     def test_what_proves_nothing(self):
         now, stranger = int(time.time()), rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -105,6 +116,10 @@ class TestOidc(OdooopsHttpCase):
             "another repository": {"repository_id": "4712"},
             "no repository": {"repository_id": None},
             "a squatted name": {"repository_id": "666", "sub": "repo:acme/demo:environment:staging"},
+            "a squatted name, its subject with the true ids": {
+                "repository_id": "666",
+                "sub": "repo:acme@11/demo@4711:environment:staging",
+            },
             "another owner": {"repository_owner_id": "12"},
             "another branch": {"ref": "refs/heads/feature"},
             "a branch that begins alike": {"ref": "refs/heads/main2"},
