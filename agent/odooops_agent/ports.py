@@ -119,6 +119,8 @@ class Runtime(Protocol):
     ) -> int:
         """Follow a one-off that was created to its end, stream its lines, remove it; returns the exit code.
 
+        The very container that has the name now, also when another one gets it meanwhile.
+
         `begin` is called once its lines are being read: it starts the container, or opens the gate before which it
         waits. On cancellation or time-out the container is stopped, killed, removed, then Cancelled or
         Permanent("timed_out") is raised.

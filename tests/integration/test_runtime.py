@@ -221,6 +221,23 @@ def test_a_one_off_can_be_called_off(stack: Stack) -> None:
     assert stack.runtime()._inspect(spec.name) is None
 
 
+def test_a_one_off_is_followed_to_its_own_end_whoever_gets_its_name(stack: Stack) -> None:
+    runtime, spec, lines = stack.runtime(), stack.spec("named", "sh", "-c", "echo one; sleep 2; echo two; exit 3"), []
+    other = replace(spec, argv=("sh", "-c", "echo other; exit 9"))
+
+    def take(line: str) -> None:
+        lines.append(line)
+        if line == "one":
+            subprocess.run(["docker", "rename", spec.name, f"{spec.name}-moved"], check=True)
+            runtime.create(other)
+            runtime.start(spec.name)
+
+    assert run(stack, spec, 30, take) == 3
+    assert lines == ["one", "two"]
+    assert runtime.spec(spec.name) == other
+    assert runtime._inspect(f"{spec.name}-moved") is None
+
+
 def test_executing_in_a_running_container(stack: Stack) -> None:
     runtime, spec, lines = stack.runtime(), stack.spec("execute", "sleep", "60"), []
     runtime.create(spec)

@@ -128,7 +128,8 @@ def tool(
         image=reference,
         argv=argv,
         network=NO_NETWORK,
-        labels={"odooops.beside": names.key},
+        # The token tells one operation's from the next one's of the same name.
+        labels={"odooops.beside": names.key, "odooops.token": str(names.token)},
         user=user,
         mounts=(Mount(folder, FOLDER), *configured),
         environment={"PGPASSFILE": f"{FOLDER}/{PASSWORDS}", "PGAPPNAME": f"odooops-{name}", "HOME": FOLDER},

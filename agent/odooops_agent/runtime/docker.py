@@ -240,13 +240,15 @@ class DockerRuntime:
     ) -> int:
         """Follow a one-off to its end; see the port."""
         with _explained():
+            # By its id from here on: another container may get the name, and its log and end are not this one's.
+            container = str(self._api.inspect_container(name)["Id"])
             begin()
             try:
-                return self._to_its_end(name, timeout_seconds, on_line, cancelled)
+                return self._to_its_end(name, container, timeout_seconds, on_line, cancelled)
             finally:
                 # What happened matters more than a container that is left: the next deployment removes it.
                 with suppress(DockerException, requests.exceptions.RequestException):
-                    self._remove(name)
+                    self._remove(container)
 
     def execute(self, name: str, argv: Sequence[str], timeout_seconds: float, on_line: OnLine) -> int:
         """Run argv inside a running container; 124 when it was ended for taking too long."""
@@ -264,13 +266,15 @@ class DockerRuntime:
         with _explained():
             return str(self._api.version()["Version"])
 
-    def _to_its_end(self, name: str, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled) -> int:
+    def _to_its_end(
+        self, name: str, container: str, timeout_seconds: float, on_line: OnLine, cancelled: Cancelled
+    ) -> int:
         try:
-            follow(self._whole_log(name), on_line, timeout_seconds, cancelled)
-            return int(self._api.wait(name)["StatusCode"])
+            follow(self._whole_log(container), on_line, timeout_seconds, cancelled)
+            return int(self._api.wait(container)["StatusCode"])
         except AgentError:
             with suppress(DockerException, requests.exceptions.RequestException):
-                self._api.stop(name, timeout=STOP_GRACE_SECONDS)
+                self._api.stop(container, timeout=STOP_GRACE_SECONDS)
             raise
         except (DockerException, requests.exceptions.RequestException) as error:
             # Not to be tried again: what it had done by then is done.
@@ -278,23 +282,23 @@ class DockerRuntime:
                 f"Docker lost {name} while it ran ({error}); see its log.", code="container_lost"
             ) from error
 
-    def _whole_log(self, name: str) -> Iterator[Chunk]:
+    def _whole_log(self, container: str) -> Iterator[Chunk]:
         """Yield what a container writes while it writes it, to the last byte of both its streams."""
         # From the log, which has every line; attaching misses those written while it is being set up.
         seen = dict.fromkeys(STREAMS, 0)
-        for stream, chunk in merged({stream: self._log(name, stream, follow=True) for stream in STREAMS}):
+        for stream, chunk in merged({stream: self._log(container, stream, follow=True) for stream in STREAMS}):
             seen[stream] += len(chunk)
             yield stream, chunk
         # Following ends with the container, now and then before its last line is written down; a verdict may stand
         # there. When waiting ends, the log is whole.
-        self._api.wait(name)
+        self._api.wait(container)
         for stream in STREAMS:
-            for chunk in after(self._log(name, stream, follow=False), seen[stream]):
+            for chunk in after(self._log(container, stream, follow=False), seen[stream]):
                 yield stream, chunk
 
-    def _log(self, name: str, stream: Stream, *, follow: bool) -> Iterator[bytes]:
+    def _log(self, container: str, stream: Stream, *, follow: bool) -> Iterator[bytes]:
         chosen = {each: each == stream for each in STREAMS}
-        chunks: Iterator[bytes] = self._api.logs(name, stream=True, follow=follow, **chosen)
+        chunks: Iterator[bytes] = self._api.logs(container, stream=True, follow=follow, **chosen)
         return chunks
 
     def _create(self, spec: ContainerSpec) -> None:
@@ -315,11 +319,12 @@ class DockerRuntime:
             )
         return config
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, container: str) -> None:
+        """Remove by name or id."""
         deadline = time.monotonic() + REMOVAL_WAIT_SECONDS
         while True:
             try:
-                self._api.remove_container(name, force=True, v=True)
+                self._api.remove_container(container, force=True, v=True)
                 return
             except NotFound:
                 return

@@ -372,8 +372,13 @@ def _wait_for_pages(ctx: Context, container: str, args: Arguments) -> str | None
 
 
 def remove_one_off(ctx: Context, args: Arguments) -> str | None:
-    ctx.ports.runtime.stop(args["spec"]["name"], 5)
-    ctx.ports.runtime.remove(args["spec"]["name"])
+    """Remove what this operation left running; one of that name may be a later operation's."""
+    spec = spec_from(args["spec"])
+    found = ctx.ports.runtime.spec(spec.name)
+    if found is None or found.labels != spec.labels:
+        return None
+    ctx.ports.runtime.stop(spec.name, 5)
+    ctx.ports.runtime.remove(spec.name)
     return None
 
 
