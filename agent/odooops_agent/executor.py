@@ -149,7 +149,9 @@ class Executor:
         self._point(f"before:{step.name}")
         try:
             act = HANDLERS[step.name]
-            detail = self._patiently(lambda: self._act(act, step, look_first=committed), _patience(step, committed))
+            detail = self._patiently(
+                lambda: self._act(act, step, look_first=committed), _patience(step, committed), for_room=committed
+            )
         except Exception as error:
             self._point(f"failed:{step.name}")
             failure = self._explain(error)
@@ -193,22 +195,28 @@ class Executor:
             self._output.begin_step(step.undo)
             handler = HANDLERS[step.undo]
             self._point(f"before:{step.undo}")
-            detail = self._patiently(lambda: self._act(handler, step, look_first=True), BACKWARD_PATIENCE_SECONDS) or ""
+            act = lambda: self._act(handler, step, look_first=True)  # noqa: E731
+            detail = self._patiently(act, BACKWARD_PATIENCE_SECONDS, for_room=True) or ""
             self._point(f"acted:{step.undo}")
         self._end_step(seq, "undone", detail)
         self._point(f"after:{step.undo or step.name}")
 
     # -- both
 
-    def _patiently(self, act: Callable[[], Value], patience_seconds: float) -> Value:
-        """Do it, and again while a part is away, until the patience ends."""
+    def _patiently(self, act: Callable[[], Value], patience_seconds: float, *, for_room: bool = False) -> Value:
+        """Do it, and again while a part is away, until the patience ends.
+
+        :param for_room: again, too, while a disk is full. Where there is but one way left, giving up between two
+            halves is worse than waiting until somebody frees some; every act taken twice has one effect.
+        """
         deadline = self._context.clock.monotonic() + patience_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 return act()
-            except Retryable as error:
-                if self._context.clock.monotonic() + pause > deadline:
+            except AgentError as error:
+                away = isinstance(error, Retryable) or (for_room and error.code == "disk_full")
+                if not away or self._context.clock.monotonic() + pause > deadline:
                     raise
                 self._context.say(f"{error.message} Trying again in {pause:.0f} s.")
                 self._output.flush()

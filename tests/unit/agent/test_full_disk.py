@@ -1,13 +1,17 @@
-"""The journal's disk is full: visitors must not wait for it, whatever the deployment was doing at that moment."""
+"""A disk is full, the journal's or the parts': whatever was under way, it ends wholly old or wholly new."""
 
 import sqlite3
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from odooops_agent.errors import Unrecorded
+from odooops_agent.errors import Permanent, Unrecorded
+from odooops_agent.executor import FIRST_PAUSE_SECONDS
 from odooops_agent.operations import RECORD_PAUSE_SECONDS
 from odooops_agent.testing.droplet import FakeDroplet, digest
 
 from .oracle import check_safe
+from .test_crash import STORIES, Stage, judge
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
 
@@ -102,3 +106,47 @@ def test_sqlite_s_own_full_disk_leaves_the_journal_usable(deployed):
     journal._one("PRAGMA max_page_count = 1000000")
     journal.begin(operation)
     assert journal.get(operation.id).state == "preparing"
+
+
+class FullParts:
+    """From the n-th call of a port on none finds any space, until the agent has waited for some."""
+
+    def __init__(self, world, first, waits=3):
+        self.calls, self.failed, self._first, self._waits = 0, 0, first, waits
+        self._sleep = world.sleep
+        world.before_call, world.sleep = self.on_call, self.sleep
+
+    @property
+    def full(self):
+        return self.calls >= self._first and self._waits > 0
+
+    def on_call(self, name):
+        self.calls += 1
+        if self.full:
+            self.failed += 1
+            raise Permanent("The disk is full; free some of it.", code="disk_full")
+
+    def sleep(self, seconds):
+        if self.full and seconds >= FIRST_PAUSE_SECONDS:
+            self._waits -= 1
+        self._sleep(seconds)
+
+
+@pytest.mark.parametrize("name", ["rollback_full", "rollback_full_that_never_gets_healthy", "update"])
+def test_parts_whose_disk_is_full_at_any_call_leave_no_half(tmp_path, name):
+    """In the midst of the renames too: the way back, and the way on past the point of no return, wait for space."""
+    story, memory = STORIES[name], Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as scratch:
+        stage = Stage(Path(scratch), *story.before)
+        first, failed = 0, True
+        while failed:
+            first += 1
+            droplet, operation = stage.play_story(story)
+            parts = FullParts(droplet.world, first)
+            droplet.workshop.take_on(operation)
+            failed = parts.failed
+            droplet.world.before_call = lambda call: None
+            assert droplet.outcome(operation.id).outcome in ("succeeded", "failed"), first
+            judge(droplet, story, operation)
+            droplet.journal.close()
+        assert first > 40
