@@ -120,7 +120,7 @@ def _backup(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> 
 def _restore_test(operation: Operation, facts: EnvironmentFacts, droplet: Droplet) -> Iterator[Step]:
     names, image = _names(operation, droplet), facts.image
     room, target = {"workspace": "restore_test"}, disposable(names)
-    loading = one_off(operation, facts, droplet, "restore_test", "load", dump.load(target, names.app_role))
+    loading = one_off(operation, facts, droplet, "restore_test", "load", dump.load(target, names.upgrade_role))
     serving = one_off(operation, facts, droplet, "restore_test", "proof", dump.serve(), config=True)
     yield Step("open_repository", {"make": False})
     yield make_room(facts, "restore_test")

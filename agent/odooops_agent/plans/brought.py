@@ -74,8 +74,9 @@ def _check_target(operation: Operation, facts: EnvironmentFacts) -> None:
 def _import(job: Job) -> Iterator[Step]:
     names = job.names
     database = {"database": names.database}
-    arguments = {**database, "app": names.app_role, "token": names.token, "anew": True}
-    argv = dump.load_brought(names.database, names.app_role)
+    # Fenced until it was looked at: nobody's server enters what is half loaded.
+    arguments = {**build.database(job), "token": names.token, "anew": True, "closed": True}
+    argv = dump.load_brought(names.database, names.upgrade_role)
     loading = one_off(job.operation, job.facts, job.droplet, ROOM["workspace"], "load", argv)
     yield build.prepare(job)
     yield make_room(job.facts, ROOM["workspace"])
@@ -84,5 +85,6 @@ def _import(job: Job) -> Iterator[Step]:
     yield Step("create_database", arguments, undo="drop_database")
     yield Step("load_import", {**ROOM, **loading, **database}, undo="remove_one_off")
     yield Step("verify_import", {**ROOM, **database})
+    yield Step("open_database", build.database(job))
     yield Step("place_files", {**ROOM, **database}, commits=True)
     yield Step("remove_workspace", ROOM, optional=True)

@@ -90,7 +90,8 @@ def _fetch(job: Job) -> Iterator[Step]:
 
 
 def _load(job: Job, database: str) -> Step:
-    argv = dump.load(database, job.names.app_role)
+    """The database is fenced until it is known to be whole, so that no server works on half of it."""
+    argv = dump.load(database, job.names.upgrade_role)
     loading = one_off(job.operation, job.facts, job.droplet, ROOM["workspace"], "load", argv)
     return Step("load_dump", {**ROOM, **loading, "database": database}, undo="remove_one_off")
 
@@ -140,7 +141,7 @@ def exchange(job: Job, since: str = "1970-01-01T00:00:00+00:00", counted: Step |
 def _install(job: Job) -> Iterator[Step]:
     """The database is gone: a failure leaves what outlived it as it was, files and containers."""
     names = job.names
-    arguments = {"database": names.database, "app": names.app_role, "token": names.token, "anew": True}
+    arguments = {**build.database(job), "token": names.token, "anew": True, "closed": True}
     yield from _fetch(job)
     # Old containers would enter the database as soon as it is there and work on it while it is being loaded.
     yield build.stop_cron(job)
@@ -151,6 +152,7 @@ def _install(job: Job) -> Iterator[Step]:
     yield Step("place_files", {**ROOM, "database": names.database})
     yield Step("remove_workspace", ROOM)
     yield _verify(job)
+    yield Step("open_database", build.database(job))
     yield build.create_web(job)
     yield build.start_web(job)
     yield build.warm_web(job, commits=True)

@@ -236,13 +236,14 @@ def place_files(ctx: Context, args: Arguments) -> str | None:
 
 
 def create_disposable(ctx: Context, args: Arguments) -> str | None:
-    """Make the database that the dump goes into; what a test that died left is dropped first."""
+    """Make the database that the dump goes into, closed to the environment's servers; what a dead test left goes."""
     drop_disposable(ctx, args)
     names = ctx.names
     app, upgrade = (ctx.passwords.get(role) for role in (names.app_role, names.upgrade_role))
     ctx.ports.database.ensure_roles(names.app_role, app.reveal(), names.upgrade_role, upgrade.reveal())
     ctx.ports.database.create(args["database"], args["owner"])
     ctx.ports.database.write_tag(args["database"], ctx.operation.environment.uuid, names.token)
+    ctx.ports.database.fence(args["database"], names.app_role, names.upgrade_role)
     return None
 
 
@@ -258,7 +259,7 @@ def drop_disposable(ctx: Context, args: Arguments) -> str | None:
 def load_dump(ctx: Context, args: Arguments) -> str | None:
     """Run pg_restore in a one-off that reaches this one database."""
     ctx.ports.workspace.give_dump(ctx.key, args["workspace"])
-    run_one_off(ctx, args, ctx.names.app_role, "pg_restore", code="restore_failed")
+    run_one_off(ctx, args, ctx.names.upgrade_role, "pg_restore", code="restore_failed")
     ctx.ports.workspace.drop_dump(ctx.key, args["workspace"])
     return None
 
@@ -338,7 +339,7 @@ def _contents_problem(ctx: Context) -> str | None:
 
 def _boot_problem(ctx: Context, args: Arguments) -> str | None:
     spec = spec_from(args["spec"])
-    role, database = ctx.names.app_role, args["database"]
+    role, database = ctx.names.upgrade_role, args["database"]
     text = dump.test_config(database, role, ctx.passwords.get(role).reveal(), tuple(args["addons_paths"]))
     ctx.ports.workspace.write(ctx.key, args["workspace"], dump.TEST_CONFIG, text)
     ctx.ports.workspace.write(ctx.key, args["workspace"], dump.SERVE, dump.SERVE_SCRIPT)

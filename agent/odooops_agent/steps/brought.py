@@ -26,9 +26,9 @@ def unpack_import(ctx: Context, args: Arguments) -> str | None:
 
 
 def load_import(ctx: Context, args: Arguments) -> str | None:
-    """Load the dump in a one-off that reaches this one database, as its owner, who is nobody in the cluster."""
+    """Load the dump in a one-off that reaches this one database, for its owner, who is nobody in the cluster."""
     ctx.ports.workspace.write(ctx.key, args["workspace"], dump.LOADER, dump.loader_script())
-    run_one_off(ctx, args, ctx.names.app_role, "Loading the dump", code="restore_failed")
+    run_one_off(ctx, args, ctx.names.upgrade_role, "Loading the dump", code="restore_failed")
     return None
 
 

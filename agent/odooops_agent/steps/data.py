@@ -41,6 +41,8 @@ def create_database(ctx: Context, args: Arguments) -> str | None:
         )
     ctx.ports.database.create(args["database"], args["app"])
     ctx.ports.database.write_tag(args["database"], ctx.operation.environment.uuid, args["token"])
+    if args.get("closed"):
+        ctx.ports.database.fence(args["database"], args["app"], args["upgrade"])
     return None
 
 

@@ -35,13 +35,16 @@ def run_one_off(world: World, spec: ContainerSpec, on_line: OnLine, cancelled: C
     world.call(f"runtime.run {spec.argv[0]} halfway")
     if cancelled():
         raise CancelledError("The operation was called off.")
-    if database is None or given["dbname"] not in world.doors or database.fenced:
+    shut = database is not None and database.fenced and not given["username"].endswith("_upgrade")
+    if database is None or given["dbname"] not in world.doors or shut:
         on_line(f'{spec.argv[0]}: error: connection to database "{given["dbname"]}" failed')
         return 1
     if spec.argv[0] == "pg_dump":
         dumped = {"generation": database.generation, "uuid": database.uuid, "modules": _plain(database.modules)}
         room["io"] = {**dumped, "recorded_digest": database.recorded_digest}
         return 0
+    if not (database.fenced or database.apart):
+        world.violate(f"{database.name} is loaded while others may enter it")
     dump = room["io"]
     database.generation, database.uuid = dump["generation"], dump["uuid"]
     database.recorded_digest = dump["recorded_digest"]

@@ -152,7 +152,7 @@ class World:
     def _check_copies(self) -> None:
         for name, one in self.databases.items():
             if one.dangerous and not one.apart:
-                self._violate(f"{name} can be reached and is not neutralised ({', '.join(sorted(one.dangerous))})")
+                self.violate(f"{name} can be reached and is not neutralised ({', '.join(sorted(one.dangerous))})")
 
     def waits(self, one: FakeContainer) -> bool:
         """Tell whether the container stands before a closed gate."""
@@ -166,27 +166,27 @@ class World:
             database = self.databases.get(database_of(one.spec))
             works = one.role == "update" and one.running and not self.waits(one)
             if works and database and database.modules and not database.fenced:
-                self._violate(f"{name} works on a database that others may enter")
+                self.violate(f"{name} works on a database that others may enter")
 
     def _check_visitors(self) -> None:
         key = self.watched
         if key is None or key not in self.upstreams or key in self.held:
             return
         if self.answering(key) is None:
-            self._violate(f"nobody answers {key} at {self.upstreams[key]}, and it is not held")
+            self.violate(f"nobody answers {key} at {self.upstreams[key]}, and it is not held")
 
     def answering(self, key: str) -> FakeContainer | None:
         """Return the container that a visitor's request reaches."""
         alias = self.upstreams.get(key)
         found = [one for one in self.containers.values() if one.running and one.alias == alias and one.role == "web"]
         if len(found) > 1:
-            self._violate(f"{len(found)} containers answer {alias}")
+            self.violate(f"{len(found)} containers answer {alias}")
         return found[0] if found else None
 
     def _check_crons(self) -> None:
         running = [name for name, one in self.containers.items() if one.running and one.role == "cron"]
         if len(running) > 1:
-            self._violate(f"two crons run: {running}")
+            self.violate(f"two crons run: {running}")
 
     def _check_generations(self) -> None:
         for name, one in self.containers.items():
@@ -196,9 +196,9 @@ class World:
             if one.running and visible and database and not database.fenced:
                 wanted = self.images[one.digest].generation
                 if database.generation != wanted:
-                    self._violate(f"{name} of generation {wanted} on a database of {database.generation}")
+                    self.violate(f"{name} of generation {wanted} on a database of {database.generation}")
 
-    def _violate(self, sentence: str) -> None:
+    def violate(self, sentence: str) -> None:
         last = self.calls[-1] if self.calls else "start"
         self.violations.append(f"after {last}: {sentence}")
 

@@ -51,6 +51,21 @@ def test_the_data_come_in_and_nothing_of_them_runs(brought):
     assert brought.world.workspaces == {}
 
 
+def test_nobody_enters_it_before_it_was_looked_at(brought):
+    seen = []
+
+    def look(call):
+        if call in ("runtime.run python3 halfway", "database.attachment_files", "workspace.place_filestore"):
+            seen.append((call, brought.world.databases[DATABASE].fenced))
+
+    brought.world.before_call = look
+    assert bring(brought)[1].outcome == "succeeded"
+    assert [fenced for call, fenced in seen if call != "workspace.place_filestore"] == [True] * (len(seen) - 1)
+    assert len(seen) >= 2
+    assert seen[-1] == ("workspace.place_filestore", False)
+    assert brought.world.violations == []
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_a_deployment_brings_it_up(brought, number):
     assert bring(brought, number)[1].outcome == "succeeded"

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ from odooops_agent.facts import KeptSet, OwnerTag
 from odooops_agent.plans.sets import FIRST_NUMBER, Keeping, to_drop
 from odooops_agent.protocol import LossCount, RestoreResult, RollbackPreview, RollbackResult, convert
 from odooops_agent.testing.droplet import DATABASE, ENVIRONMENT_UUID, KEY, UUID, FakeDroplet, digest
-from odooops_agent.testing.world import FakeDatabase, Killed, Outage
+from odooops_agent.testing.world import FakeContainer, FakeDatabase, Killed, Outage
 
 from .oracle import check_empty, check_safe
 from .test_backups import back_up, order, prove
@@ -422,6 +423,43 @@ def test_a_restore_and_a_restore_test_have_containers_of_their_own(moved_on):
     restore(moved_on, moved_on.snapshot)
     prove(moved_on, moved_on.snapshot)
     assert len(names) == 2
+
+
+def test_a_one_off_of_a_later_operation_under_the_same_name_is_left_running(moved_on):
+    """What died is taken back when a newer operation's one-off has the name by now."""
+    world, names = moved_on.world, set(moved_on.world.containers)
+
+    def reuse_the_name(call):
+        if call == "runtime.run pg_restore halfway":
+            (name,) = set(world.containers) - names
+            spec = world.containers[name].spec
+            world.containers[name] = FakeContainer(replace(spec, labels={**spec.labels, "odooops.token": "99"}), True)
+            raise Permanent("no", "restore_failed")
+
+    world.before_call = reuse_the_name
+    _, finish = restore(moved_on, moved_on.snapshot)
+    assert finish.error.code == "restore_failed"
+    (left,) = set(world.containers) - names
+    assert world.containers[left].running
+
+
+@pytest.mark.parametrize("kind", ["restore", "restore_test"])
+def test_nobody_but_the_load_enters_what_is_being_loaded(moved_on, kind):
+    """Not even the environment's own servers, whose role owns it."""
+    world, seen = moved_on.world, []
+
+    def look(call):
+        if call in ("runtime.run pg_restore halfway", "workspace.drop_dump"):
+            (loaded,) = world.doors or {f"{DATABASE}__t1", f"{DATABASE}__s{FIRST_NUMBER + operation.token}"} & set(
+                world.databases
+            )
+            seen.append(world.databases[loaded].fenced)
+
+    world.before_call = look
+    operation = moved_on.operation(kind, 1, backup=order(moved_on.snapshot))
+    moved_on.workshop.take_on(operation)
+    assert moved_on.outcome(operation.id).outcome == "succeeded"
+    assert seen == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["restore", "restore_test"])
