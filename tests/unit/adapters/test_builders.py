@@ -220,7 +220,7 @@ def test_what_following_a_log_missed_is_read_at_the_end(followed: bytes, tmp_pat
     got: list[str] = []
     client = SimpleNamespace(api=LateLog(followed, b"first\nverdict"))
     runtime = DockerRuntime(client, "stack", tmp_path, SimpleNamespace(), (), tmp_path)  # type: ignore[arg-type]
-    assert runtime._to_its_end("one-off", 5, got.append, lambda: False) == 0
+    assert runtime._to_its_end("one-off", "the-id", 5, got.append, lambda: False) == 0
     assert got == ["first", "verdict"]
 
 

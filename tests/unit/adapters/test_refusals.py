@@ -55,7 +55,7 @@ def test_what_ended_an_update_is_told_though_its_container_stays(tmp_path: Path)
     stuck = APIError("500", Mock(status_code=500), "device or resource busy")
     api = Mock(logs=lambda *args, **options: iter(()), wait=lambda name: {"StatusCode": 3})
     api.remove_container.side_effect = [None, stuck]
-    api.inspect_container.return_value = {"Config": {"Labels": {"odooops.stack": "s"}}}
+    api.inspect_container.return_value = {"Id": "the-id", "Config": {"Labels": {"odooops.stack": "s"}}}
     runtime = DockerRuntime(Mock(api=api), "s", tmp_path, Targets(tmp_path), (), tmp_path)
     runtime._remove = Mock(side_effect=[None, stuck])  # type: ignore[method-assign]
     started: list[str] = []
