@@ -20,6 +20,7 @@
         "wizards/rollback_wizards.xml",
         "wizards/clone_wizards.xml",
         "views/templates.xml",
+        "views/evidence_templates.xml",
         "views/rollback_templates.xml",
         "views/clone_templates.xml",
         "views/rollback_views.xml",

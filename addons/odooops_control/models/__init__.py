@@ -62,6 +62,7 @@ from . import deployment_policy
 from . import freeze_window
 from . import deployment_freeze
 from . import deployment_summary
+from . import deployment_evidence
 from . import release_staging
 from . import backup_rollback
 from . import clone

@@ -164,12 +164,20 @@ class OdooopsDeployment(models.Model):
         :param int id: the deployment's id, as ``request`` returned it
         :raises: 404 for one that the caller may not see
         """
-        if not isinstance(id, int) or isinstance(id, bool):
+        return self._find_by_id(id)._status()
+
+    @api.model
+    def _find_by_id(self, number):
+        """Return the deployment of this id that the user may see, in sudo.
+
+        :raises MissingError: when there is none
+        """
+        if not isinstance(number, int) or isinstance(number, bool):
             raise UserError(self.env._("Give the deployment's id as a number."))
-        found = self.search([("id", "=", id)])
+        found = self.search([("id", "=", number)])
         if not found:
-            raise self._sentence_of_missing(self.env._("deployment"), id)
-        return found.sudo()._status()
+            raise self._sentence_of_missing(self.env._("deployment"), number)
+        return found.sudo()
 
     def _status(self):
         self.ensure_one()

@@ -14,6 +14,7 @@ from . import test_contract
 from . import test_delegation
 from . import test_download
 from . import test_environment
+from . import test_evidence
 from . import test_freeze
 from . import test_github_out
 from . import test_github_webhook
