@@ -29,7 +29,14 @@ class TestAudit(OdooopsCase):
         event = self._events("approval.approved")
         self.assertEqual((event.record_id, event.project_id), (deployment.id, self.project.id))
         self.assertEqual(
-            event.details, {"plan_hash": PLAN_HASH, "user": "ops_manager", "note": "looked", "author_unknown": True}
+            event.details,
+            {
+                "plan_hash": PLAN_HASH,
+                "user": "ops_manager",
+                "in_place_of": "",
+                "note": "looked",
+                "author_unknown": True,
+            },
         )
         self.assertTrue(self._events("release.registered") and self._events("agent.enrolled"))
 
