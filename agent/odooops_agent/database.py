@@ -340,15 +340,23 @@ class PostgresDatabase:
 
     def sets(self, name: str, environment_uuid: str) -> tuple[KeptSet, ...]:
         """Return the copies whose mark, made last of a copy, says that they are the environment's."""
+        found = self._marked(name, "s", environment_uuid)
+        return tuple(build.kept_set(token, comment) for token, comment in found)
+
+    def copies(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        """Return the tokens of another environment's data that are marked as on their way to this one."""
+        return tuple(token for token, _ in self._marked(name, "c", environment_uuid))
+
+    def _marked(self, name: str, kind: str, environment_uuid: str) -> list[tuple[int, str]]:
         with self._postgres.cursor() as cursor:
-            pattern = f"^{build.name(name)}__s([1-9][0-9]*)$"
+            pattern = f"^{build.name(name)}__{kind}([1-9][0-9]*)$"
             found = rows(cursor, build.COPIES, (pattern, pattern))
         tags = {int(token): (build.owner_tag(comment), comment) for token, comment in found}
-        return tuple(
-            build.kept_set(token, comment)
+        return [
+            (token, comment)
             for token, (tag, comment) in sorted(tags.items())
             if tag and tag.environment_uuid == environment_uuid
-        )
+        ]
 
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         """Write the copy's image and age into its comment; the age by the cluster's clock, as Odoo's times are."""

@@ -132,6 +132,14 @@ class KeptSet:
     since: datetime | None = None  # what was written from then on is not in it; by the cluster's own clock
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class FileSnapshot:
+    """Files that lie beside an environment's own, by the number of the set or operation that they are of."""
+
+    token: int
+    since: datetime  # by the droplet's clock
+
+
 @dataclass(frozen=True, slots=True)
 class SetFacts:
     """What there is of the restore set that a rollback names."""

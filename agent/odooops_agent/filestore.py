@@ -14,13 +14,15 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .errors import AgentError, Permanent, Refused
-from .facts import FilesFacts
+from .facts import FilesFacts, FileSnapshot
 from .names import CODE, DATABASE, PROJECT, require
 
 CONFIG = re.compile(r"[a-z0-9][a-z0-9._-]{0,80}")
+NUMBER = re.compile(r"[1-9][0-9]{0,9}")
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 PART = "filestore.part"
@@ -184,6 +186,15 @@ class LocalFilestore:
             except FileNotFoundError:
                 return False
 
+    def snapshots(self, environment: str) -> tuple[FileSnapshot, ...]:
+        """Return all that lies in snapshots/ by its number, with when something was last put there or taken out."""
+        with _explained():
+            try:
+                with self._home(environment, "snapshots") as snapshots, os.scandir(snapshots) as entries:
+                    return tuple(sorted(_dated(entry) for entry in entries if NUMBER.fullmatch(entry.name)))
+            except FileNotFoundError:
+                return ()
+
     def drop_snapshot(self, environment: str, token: int) -> None:
         """Remove a snapshot; none there is success."""
         with _explained(), suppress(FileNotFoundError), self._home(environment, "snapshots") as snapshots:
@@ -243,6 +254,11 @@ class LocalFilestore:
             for name in (*_parts(environment), *below):
                 descriptor = stack.enter_context(_directory(descriptor, name))
             yield descriptor
+
+
+def _dated(entry: os.DirEntry[str]) -> FileSnapshot:
+    changed = entry.stat(follow_symlinks=False).st_mtime
+    return FileSnapshot(int(entry.name), datetime.fromtimestamp(changed, UTC))
 
 
 def _parts(environment: str) -> tuple[str, str]:

@@ -95,7 +95,10 @@ class Names:
     @property
     def copy(self) -> str:
         """Another environment's data on their way here, until they are proven safe."""
-        return f"{self.app_role}__c{self.token}"
+        return self.copy_of(self.token)
+
+    def copy_of(self, token: int) -> str:
+        return f"{self.app_role}__c{int(token)}"
 
     @property
     def config(self) -> str:

@@ -21,6 +21,7 @@ from .facts import (
     DatabaseFacts,
     DumpFacts,
     FilesFacts,
+    FileSnapshot,
     Identity,
     ImageManifest,
     KeptSet,
@@ -217,6 +218,9 @@ class Database(Protocol):
     def sets(self, name: str, environment_uuid: str) -> tuple[KeptSet, ...]:
         """Return a database's copies that are marked as the environment's, oldest first."""
 
+    def copies(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        """Return the tokens of another environment's data that are marked as on their way to this one."""
+
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         """Write on a copy which image goes with it, and since when what is written is not in it: now, if not told."""
 
@@ -308,6 +312,9 @@ class Filestore(Protocol):
 
     def has_snapshot(self, environment: str, token: int) -> bool:
         """Tell whether there is a whole snapshot."""
+
+    def snapshots(self, environment: str) -> tuple[FileSnapshot, ...]:
+        """Return all that lies in snapshots/, whole or not, by its number."""
 
     def drop_snapshot(self, environment: str, token: int) -> None: ...
 

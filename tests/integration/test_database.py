@@ -92,12 +92,16 @@ def test_the_copies_of_an_environment_are_found_by_name_and_mark(made: Made) -> 
         made.database.snapshot(made.name, f"{made.name}__s{token}", made.name)
     made.database.create(f"{made.name}__s9", made.name)  # nobody's mark
     made.database.create(f"{made.name}__x7", made.name)
+    for token, uuid in ((4, UUID), (5, "another")):
+        made.database.create(f"{made.name}__c{token}", made.name)
+        made.database.write_tag(f"{made.name}__c{token}", uuid, token)
     facts = made.database.facts(made.name)
     assert facts
     assert (facts.fenced, facts.asides) == (True, (f"{made.name}__x7",))
     assert tuple(one.token for one in made.database.sets(made.name, UUID)) == (3, 12)
     assert made.database.sets(made.name, "another") == ()
-    for copy in ("__s3", "__s9", "__s12", "__x7"):
+    assert made.database.copies(made.name, UUID) == (4,)
+    for copy in ("__s3", "__s9", "__s12", "__x7", "__c4", "__c5"):
         made.database.drop(made.name + copy)
     made.database.unfence(made.name, made.name)
     facts = made.database.facts(made.name)

@@ -65,7 +65,8 @@ def set_files_aside(ctx: Context, args: Arguments) -> str | None:
     if not ctx.result("had_files"):
         return None
     ctx.ports.filestore.set_aside(ctx.key, args["database"], args["token"])
-    ctx.say(f"The files that were there are kept in snapshots/{args['token']}/filestore: remove them by hand.")
+    kept = f"snapshots/{args['token']}/filestore"
+    ctx.say(f"The files that were there are kept in {kept} for as long as restore sets are.")
     return "kept what was there"
 
 

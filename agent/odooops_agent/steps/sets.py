@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..errors import Permanent, Retryable
 from ..facts import KeptSet
-from ..plans.sets import Keeping, to_drop
+from ..plans.sets import Keeping, outlived, to_drop
 from .context import Arguments, Context
 
 
@@ -27,6 +27,7 @@ def drop_old_sets(ctx: Context, args: Arguments) -> str | None:
         if free_bytes is None or free_bytes >= args["needed_bytes"]:
             break
         _drop(ctx, one)
+    _drop_left_behind(ctx, database, own, keeping)
     return None
 
 
@@ -38,6 +39,18 @@ def _drop(ctx: Context, one: KeptSet) -> None:
     ctx.ports.filestore.drop_snapshot(ctx.key, one.token)
     ctx.ports.database.drop(snapshot)
     ctx.say(f"Dropped the restore set {one.token}.")
+
+
+def _drop_left_behind(ctx: Context, database: str, own: int, keeping: Keeping) -> None:
+    """Remove what earlier operations left and no set is made of: this one's lease says that none of them goes on."""
+    for token in ctx.ports.database.copies(database, ctx.operation.environment.uuid):
+        if token < own:
+            ctx.ports.database.drop(ctx.names.copy_of(token))
+            ctx.say(f"Dropped {ctx.names.copy_of(token)}, a copy that never got in its place.")
+    for one in outlived(ctx.ports.filestore.snapshots(ctx.key), own, keeping, ctx.clock.now()):
+        if not ctx.ports.database.exists(ctx.names.snapshot_of(one.token)):
+            ctx.ports.filestore.drop_snapshot(ctx.key, one.token)
+            ctx.say(f"Removed snapshots/{one.token}, files without a database since {one.since:%Y-%m-%d %H:%M} UTC.")
 
 
 def keep_images(ctx: Context, args: Arguments) -> str | None:

@@ -239,6 +239,7 @@ class FakeWorkspace:
         self._world.call("workspace.place_snapshot")
         room = self._world.workspaces[environment, name]
         self._world.file_snapshots[environment, token] = room.pop("filestore")
+        self._world.file_times[environment, token] = self._world.now()
 
     def pack(self, environment: str, name: str, manifest: Mapping[str, object], write: Callable[[bytes], None]) -> int:
         self._world.call("workspace.pack")

@@ -13,6 +13,7 @@ from ..facts import (
     Container,
     DatabaseFacts,
     FilesFacts,
+    FileSnapshot,
     Identity,
     ImageManifest,
     InstalledModule,
@@ -418,6 +419,12 @@ class FakeCluster:
             if one.tag and one.tag.environment_uuid == environment_uuid
         )
 
+    def copies(self, name: str, environment_uuid: str) -> tuple[int, ...]:
+        self._world.call("database.copies")
+        databases = self._world.databases.items()
+        found = ((each.rpartition("__c")[2], one.tag) for each, one in databases if each.startswith(f"{name}__c"))
+        return tuple(int(token) for token, tag in sorted(found) if tag and tag.environment_uuid == environment_uuid)
+
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         self._world.call("database.mark_set")
         token = int(snapshot.rpartition("__s")[2])
@@ -553,10 +560,12 @@ class FakeFilestore:
         self._world.call("filestore.set_aside")
         if (environment, database) in self._world.filestores and (environment, token) not in self._world.file_snapshots:
             self._world.file_snapshots[environment, token] = self._world.filestores.pop((environment, database))
+            self._world.file_times[environment, token] = self._world.now()
 
     def snapshot(self, environment: str, database: str, token: int) -> None:
         self._world.call("filestore.snapshot")
         self._world.file_snapshots[environment, token] = "half"
+        self._world.file_times[environment, token] = self._world.now()
         self._world.call("filestore.snapshot halfway")
         self._world.file_snapshots[environment, token] = self._world.filestores.get((environment, database), "none")
 
@@ -572,6 +581,7 @@ class FakeFilestore:
         if self.has_snapshot(environment, wanted):
             if not self.has_snapshot(environment, given_up):
                 snapshots[environment, given_up] = files.pop((environment, database), "none")
+                self._world.file_times[environment, given_up] = self._world.now()
             self._world.call("filestore.exchange halfway")
             files[environment, database] = snapshots.pop((environment, wanted))
         elif (environment, database) not in files or not self.has_snapshot(environment, given_up):
@@ -579,6 +589,7 @@ class FakeFilestore:
 
     def bring(self, source: str, number: int, environment: str, token: int, wanted: Collection[str]) -> FilesFacts:
         self._world.call("filestore.bring")
+        self._world.file_times[environment, token] = self._world.now()
         if (source, number) not in self._world.file_snapshots:
             raise Permanent(f"The files of {source} are gone.", code="source_gone")
         self._world.file_snapshots[environment, token] = "half"
@@ -589,6 +600,12 @@ class FakeFilestore:
     def has_snapshot(self, environment: str, token: int) -> bool:
         self._world.call("filestore.has_snapshot")
         return self._world.file_snapshots.get((environment, token), "half") != "half"
+
+    def snapshots(self, environment: str) -> tuple[FileSnapshot, ...]:
+        self._world.call("filestore.snapshots")
+        times, start = self._world.file_times, self._world.started_at
+        found = (token for key, token in sorted(self._world.file_snapshots) if key == environment)
+        return tuple(FileSnapshot(token, times.get((environment, token), start)) for token in found)
 
     def drop_snapshot(self, environment: str, token: int) -> None:
         self._world.call("filestore.drop_snapshot")

@@ -102,6 +102,7 @@ class World:
     stubborn: set[str] = field(default_factory=set)  # roles whose sessions come back at once
     filestores: dict[tuple[str, str], str] = field(default_factory=dict)  # (environment, database) → generation
     file_snapshots: dict[tuple[str, int], str] = field(default_factory=dict)
+    file_times: dict[tuple[str, int], datetime] = field(default_factory=dict)  # of the snapshots; else the beginning
     configs: dict[tuple[str, str], str] = field(default_factory=dict)
     repositories: dict[str, FakeRepository] = field(default_factory=dict)  # by address
     brought: dict[str, Any] = field(default_factory=dict)  # by file: a dump and its files, or an error

@@ -318,3 +318,19 @@ def test_files_are_set_aside_by_a_rename_and_put_back(store: LocalFilestore, hom
     store.restore(KEY, DATABASE, 5)
     assert files(live) == {"ab/abc"}
     assert (live / "ab/abc").stat().st_ino == number
+
+
+def test_what_lies_beside_the_files_is_told_with_its_age(store: LocalFilestore, home: Path) -> None:
+    assert store.snapshots("not/yet") == ()
+    fill(home, "ab/abc")
+    store.snapshot(KEY, DATABASE, 5)
+    (home / "snapshots" / "12" / "filestore.part").mkdir(parents=True)
+    (home / "snapshots" / "notes").mkdir()
+    os.utime(home / "snapshots" / "5", (1_000_000_000, 1_000_000_000))
+    found = store.snapshots(KEY)
+    assert [one.token for one in found] == [5, 12]
+    assert found[0].since.isoformat() == "2001-09-09T01:46:40+00:00"
+    store.set_aside(KEY, DATABASE, 5)  # there is one of that number already: nothing moves
+    assert store.snapshots(KEY)[0].since == found[0].since
+    store.restore(KEY, DATABASE, 5)
+    assert store.snapshots(KEY)[0].since > found[0].since
