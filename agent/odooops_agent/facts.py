@@ -158,12 +158,21 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """What its repository tells of a backup: what it takes once it is fetched, or why that can't be asked."""
+
+    bytes: int = 0
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RollbackFacts:
     """All that a rollback is decided from; without its image the environment's facts have an empty manifest."""
 
     environment: EnvironmentFacts
     restore_set: SetFacts | None = None
     image_problem: Problem | None = None
+    backup: BackupFacts | None = None  # of a preview only: who carries it out looks where it is fetched
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from .commands.restic import require_snapshot
 from .errors import Permanent, Refused, Retryable
-from .facts import EnvironmentFacts, ImageManifest, RollbackFacts, SetFacts
+from .facts import BackupFacts, EnvironmentFacts, ImageManifest, Problem, RollbackFacts, SetFacts
+from .plans.backup import order
 from .plans.building import Droplet
 from .plans.loss import preview_seconds, unknown
 from .plans.modules import plan_modules
@@ -38,8 +40,8 @@ def observe(ports: Ports, operation: Operation, image: ImageManifest | None = No
         exposed={name: alias for name, alias in exposed.items() if alias},
         upstream=ports.proxy.upstream(environment.key),
         disk_free_bytes=ports.filestore.free_bytes(environment.key),
-        # Adding up a cluster's sizes takes longer than all the rest, and only what changes modules makes a copy.
-        database_free_bytes=ports.database.free_bytes() if changes else None,
+        # Adding up a cluster's sizes takes longer than all the rest: asked where one more database is made.
+        database_free_bytes=ports.database.free_bytes() if changes or _may_load(operation) else None,
     )
 
 
@@ -58,6 +60,27 @@ def observe_set(ports: Ports, operation: Operation) -> SetFacts | None:
         filestore=ports.filestore.has_snapshot(environment.key, number),
         since=found[number].since if number in found else None,
     )
+
+
+def observe_backup(ports: Ports, operation: Operation) -> BackupFacts | None:
+    """Return what the rollback's backup would take, reading only; None where it names none."""
+    if not _may_load(operation):
+        return None
+    try:
+        asked = order(operation)
+        snapshot = require_snapshot(asked.snapshot)
+    except Refused:
+        return None  # the plan says so
+    try:
+        ports.vault.ensure(asked.repository, make=False)
+        return BackupFacts(ports.vault.size(asked.repository, snapshot))
+    except (Permanent, Retryable) as error:
+        return BackupFacts(problem=Problem(error.code, error.message))
+
+
+def _may_load(operation: Operation) -> bool:
+    back = operation.way_back
+    return back is not None and back.backup is not None and back.mode in (None, "backup")
 
 
 def _count_loss(ports: Ports, name: str, since: datetime, seconds: float) -> Loss:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from .facts import EnvironmentFacts, Problem, RollbackFacts
 from .grants import Pin
 from .health import check_environment
 from .journal import Entry, Journal
-from .observe import NO_IMAGE, look_back, observe, observe_set
+from .observe import NO_IMAGE, look_back, observe, observe_backup, observe_set
 from .output import Output
 from .permission import permit
 from .plans import checks
@@ -216,6 +216,7 @@ class Job:
         """Tell which ways lead back and what each would lose; changes nothing."""
         problem = self._image_problem()
         facts = self._in_step("check_plan", lambda: self._observe_back(problem))
+        facts = replace(facts, backup=observe_backup(self._shop.ports, self._operation))
         result = self._in_step("count_loss", lambda: self._look_back(facts))
         return self._finish("succeeded", result)
 
@@ -504,7 +505,9 @@ class Job:
     def _preview_anew(self) -> RollbackPreview | None:
         ports, operation = self._shop.ports, self._operation
         try:
-            return self._look_back(RollbackFacts(observe(ports, operation), observe_set(ports, operation)))
+            found = observe_set(ports, operation)
+            backup = observe_backup(ports, operation)
+            return self._look_back(RollbackFacts(observe(ports, operation), found, backup=backup))
         except AgentError as away:
             self._context.say(f"There is no new preview: {away.message}")
             return None

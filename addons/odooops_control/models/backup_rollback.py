@@ -36,5 +36,6 @@ class OdooopsRollbackRequest(models.Model):
             "id": backup.id,
             "snapshot": backup.snapshot,
             "taken_at": protocol.show_time(backup.taken_at),
+            "database_bytes": int(backup.database_bytes),
             "repository": backup.repository_id._agent_payload(),
         }

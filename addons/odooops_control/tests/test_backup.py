@@ -278,12 +278,14 @@ class TestBackup(OdooopsCase):
         self._back_up(taken_at="2026-11-22T10:00:00Z", snapshot="8b2c" * 16)
         request, told = self._asks_to_go_back()
         self.assertEqual(request.backup_id, newest)
+        self.assertGreater(newest.database_bytes, 0)
         self.assertEqual(
             told["backup"],
             {
                 "id": newest.id,
                 "snapshot": "7a2c" * 16,
                 "taken_at": "2026-11-21T10:00:00Z",
+                "database_bytes": int(newest.database_bytes),
                 "repository": self.repository._agent_payload(),
             },
         )

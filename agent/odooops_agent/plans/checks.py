@@ -12,6 +12,10 @@ from .modules import ModulePlan
 
 # A copy is as large as its source; the rest is for what the update itself writes.
 SNAPSHOT_FACTOR = 1.2
+# What is fetched takes its own size, and a little for folders and what the one-off writes.
+UNPACKED_FACTOR = 1.2
+# A dump has no indexes, which often are half of a database.
+LOADED_FACTOR = 2.0
 # The control plane and the workflows have the same rule; here it holds whoever asked.
 BUCKET_PREFIX = {"staging": "staging-", "production": "prod-"}
 
@@ -167,6 +171,28 @@ def check_disk(operation: Operation, facts: EnvironmentFacts, *, snapshot: bool)
             f"{size(facts.database_free_bytes)} are free: enlarge the cluster or drop old snapshots.",
             code="disk_too_small",
         )
+
+
+def no_disk_for_backup(operation: Operation, free_bytes: int, backup_bytes: int) -> str:
+    """Return in a sentence what is missing on the disk that production writes to; nothing when there is room."""
+    needed = int(backup_bytes * UNPACKED_FACTOR) + operation.options.disk_reserve_bytes
+    if free_bytes >= needed:
+        return ""
+    return (
+        f"The droplet has {size(free_bytes)} free and the backup needs {size(needed)} with the reserve: free "
+        f"{size(needed - free_bytes)} more."
+    )
+
+
+def no_room_for_dump(free_bytes: int | None, dump_bytes: int) -> str:
+    """Return in a sentence what is missing in the cluster; nothing when there is room, or nobody knows."""
+    needed = int(dump_bytes * LOADED_FACTOR)
+    if free_bytes is None or free_bytes >= needed:
+        return ""
+    return (
+        f"The cluster has {size(free_bytes)} free, the restored database may need {size(needed)}: enlarge it by "
+        f"{size(needed - free_bytes)}, or drop old snapshots."
+    )
 
 
 def check_sessions(operation: Operation, facts: EnvironmentFacts) -> None:

@@ -224,7 +224,8 @@ def _plan_backup(operation: Operation, facts: RollbackFacts, droplet: Droplet, e
     environment, observed = operation.environment, facts.environment
     config = odoo_config(environment, observed.image, droplet.cluster, environment.database.name)
     checks.check_image(operation, observed, NO_CHANGES)
-    checks.check_disk(operation, observed, snapshot=True)
+    checks.check_disk(operation, observed, snapshot=False)
+    _check_room(operation, facts)
     if execute:
         checks.check_sessions(operation, observed)
     modules = replace(plan_modules(observed.image, observed.database, ()), changes=(), dependents=(), migrations=())
@@ -232,6 +233,24 @@ def _plan_backup(operation: Operation, facts: RollbackFacts, droplet: Droplet, e
     steps = tuple(exchange(job, since.isoformat(), _count_loss(job, since - OPEN_AT_THE_DUMP)))
     document = _document(operation, facts, "backup", config.config_hash, snapshot)
     return Plan("restore", build.document(job), plan_hash(document), build.plan_facts(job, steps), steps, document)
+
+
+def _check_room(operation: Operation, facts: RollbackFacts) -> None:
+    """Refuse what could not be fetched or loaded; where the console does not know the dump, as large as the present."""
+    observed, found = facts.environment, facts.backup
+    if found is not None and found.problem is not None:
+        raise Refused(found.problem.message, code=found.problem.code)
+    free = observed.disk_free_bytes
+    missing = checks.no_disk_for_backup(operation, free, found.bytes) if found is not None and free is not None else ""
+    present = observed.database.bytes / checks.LOADED_FACTOR if observed.database else 0
+    missing = missing or checks.no_room_for_dump(observed.database_free_bytes, _dump_bytes(operation) or int(present))
+    if missing:
+        raise Refused(missing, code="disk_too_small")
+
+
+def _dump_bytes(operation: Operation) -> int:
+    told = (_rollback(operation).backup or {}).get("database_bytes")
+    return int(told) if isinstance(told, int | float) else 0
 
 
 def _count_loss(job: Job, since: datetime) -> Step:

@@ -12,7 +12,7 @@ from ..commands.containers import spec_from
 from ..errors import Permanent
 from ..facts import DatabaseFacts
 from ..plans.backup import order
-from ..plans.checks import size
+from ..plans.checks import no_disk_for_backup, no_room_for_dump
 from ..plans.rollback import backed_up_at
 from ..ports import ContainerSpec
 from ..protocol import Repository
@@ -23,10 +23,6 @@ MISSING_LISTED = 1000
 WHOLE_SECOND = timedelta(seconds=1)  # messages tell no less
 POLL_SECONDS = 0.5
 ASK_SECONDS = 15
-# What is fetched takes its own size, and a little for folders and what the one-off writes.
-UNPACKED_FACTOR = 1.2
-# A dump has no indexes, which often are half of a database.
-LOADED_FACTOR = 2.0
 VERSION_MISMATCH = "server version mismatch"
 
 
@@ -197,23 +193,15 @@ def _require_origin(ctx: Context, manifest: Any) -> None:
 
 def _require_disk(ctx: Context, size_bytes: int) -> None:
     """Refuse before the download what would fill the disk that production writes to."""
-    needed = int(size_bytes * UNPACKED_FACTOR) + ctx.operation.options.disk_reserve_bytes
-    free = ctx.ports.filestore.free_bytes(ctx.key)
-    if free < needed:
-        raise Permanent(
-            f"The droplet has {size(free)} free and the backup needs {size(needed)} with the reserve: free some space.",
-            code="disk_too_small",
-        )
+    missing = no_disk_for_backup(ctx.operation, ctx.ports.filestore.free_bytes(ctx.key), size_bytes)
+    if missing:
+        raise Permanent(missing, code="disk_too_small")
 
 
 def require_room(ctx: Context, dump_bytes: int) -> None:
-    free, needed = ctx.ports.database.free_bytes(), int(dump_bytes * LOADED_FACTOR)
-    if free is not None and free < needed:
-        raise Permanent(
-            f"The cluster has {size(free)} free, the restored database may need {size(needed)}: enlarge it, or drop "
-            "old snapshots.",
-            code="disk_too_small",
-        )
+    missing = no_room_for_dump(ctx.ports.database.free_bytes(), dump_bytes)
+    if missing:
+        raise Permanent(missing, code="disk_too_small")
 
 
 def _require_addons(ctx: Context, modules: Mapping[str, str], addons: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from odooops_agent.errors import Permanent
+from odooops_agent.errors import Permanent, Retryable
 from odooops_agent.facts import KeptSet, OwnerTag
 from odooops_agent.plans.sets import FIRST_NUMBER, Keeping, to_drop
 from odooops_agent.protocol import LossCount, RestoreResult, RollbackPreview, RollbackResult, convert
@@ -270,6 +270,48 @@ def test_a_backup_that_can_t_be_read_closes_the_way(without_set, changes):
     finish = without_set.preview(1, rollback=back)
     ways = {one.mode: one for one in convert(finish.result, RollbackPreview).modes}
     assert not ways["backup"].possible
+
+
+def backup_way(droplet, **changes):
+    back = way_back(droplet)
+    back["backup"].update(changes)
+    finish = droplet.preview(1, rollback=back)
+    (way,) = [one for one in convert(finish.result, RollbackPreview).modes if one.mode == "backup"]
+    return way
+
+
+def test_a_disk_too_small_for_the_backup_is_told_before_anybody_approves(without_set):
+    """45 GB and a fifth, and 1 GB in reserve, where 50 are free."""
+    without_set.world.backup_bytes = 45 << 30
+    way = backup_way(without_set)
+    assert (way.possible, way.plan) == (False, None)
+    assert "has 50.0 GB free and the backup needs 55.0 GB with the reserve: free 5.0 GB more." in way.reason
+    without_set.world.free_bytes = 57 << 30
+    assert backup_way(without_set).possible
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        ({"database_bytes": 90 << 20}, "may need 180 MB: enlarge it by 120 MB"),
+        ({}, "may need 70 MB: enlarge it by 10 MB"),
+    ],
+    ids=["the dump", "the present"],
+)
+def test_a_cluster_too_small_for_the_backup_is_told_before_anybody_approves(without_set, told, missing):
+    without_set.world.database_free_bytes = 60 << 20
+    way = backup_way(without_set, **told)
+    assert not way.possible
+    assert missing in way.reason
+    without_set.world.database_free_bytes = 180 << 20
+    assert backup_way(without_set, **told).possible
+
+
+def test_a_repository_that_does_not_answer_closes_the_way_with_its_reason(without_set):
+    away = Retryable("The repository does not answer: look at its host.", "repository_unreachable")
+    without_set.world.before_call = Outage(away, lambda call: call == "vault.size")
+    way = backup_way(without_set)
+    assert (way.possible, way.reason) == (False, "The repository does not answer: look at its host.")
 
 
 # The cluster is lost, the droplet lives: its files are newer than the backup, its containers still run.
