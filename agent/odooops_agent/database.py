@@ -358,6 +358,24 @@ class PostgresDatabase:
             if tag and tag.environment_uuid == environment_uuid
         ]
 
+    def set_files(self, snapshot: str, app: str, upgrade: str) -> frozenset[str]:
+        """Read which files a set's attachments are in; see the port."""
+        self.fence(snapshot, app, upgrade)
+        with self._opened(snapshot):
+            return self.attachment_files(snapshot)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[None]:
+        # Locked until it is closed again: who copies it waits, and finds it closed.
+        with self._postgres.cursor() as cursor, locked(cursor, name):
+            try:
+                cursor.execute(build.allow_connections(name, True))
+                yield
+            finally:
+                if _existing(cursor, name):  # a rollback may have put it in its place meanwhile
+                    cursor.execute(build.allow_connections(name, False))
+                    self._evict(cursor, name, looks=1)
+
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         """Write the copy's image and age into its comment; the age by the cluster's clock, as Odoo's times are."""
         with self._postgres.cursor() as cursor, locked(cursor, snapshot):

@@ -195,6 +195,21 @@ class LocalFilestore:
             except FileNotFoundError:
                 return ()
 
+    def lost_files(self, environment: str, database: str, token: int, wanted: Collection[str]) -> tuple[str, ...]:
+        """Return which of these the snapshot lacks though filestore/<database> has them, in order."""
+        require(DATABASE, database, "database name")
+        with _explained(), ExitStack() as stack:
+            try:
+                kept = stack.enter_context(self._home(environment, "snapshots", str(int(token)), COMPLETE))
+                live = stack.enter_context(self._home(environment, "filestore", database))
+            except FileNotFoundError:  # that there is none at all is told by `has_snapshot` and `exists`
+                return ()
+            lost: list[str] = []
+            for folder in sorted({name.partition("/")[0] for name in wanted}):
+                named = {name.partition("/")[2] for name in wanted if name.startswith(f"{folder}/")}
+                lost += (f"{folder}/{name}" for name in sorted((named - _below(kept, folder)) & _below(live, folder)))
+            return tuple(lost)
+
     def drop_snapshot(self, environment: str, token: int) -> None:
         """Remove a snapshot; none there is success."""
         with _explained(), suppress(FileNotFoundError), self._home(environment, "snapshots") as snapshots:
@@ -254,6 +269,14 @@ class LocalFilestore:
             for name in (*_parts(environment), *below):
                 descriptor = stack.enter_context(_directory(descriptor, name))
             yield descriptor
+
+
+def _below(parent: int, folder: str) -> set[str]:
+    try:
+        with _directory(parent, folder) as below:
+            return set(os.listdir(below))
+    except FileNotFoundError:
+        return set()
 
 
 def _dated(entry: os.DirEntry[str]) -> FileSnapshot:

@@ -221,6 +221,13 @@ class Database(Protocol):
     def copies(self, name: str, environment_uuid: str) -> tuple[int, ...]:
         """Return the tokens of another environment's data that are marked as on their way to this one."""
 
+    def set_files(self, snapshot: str, app: str, upgrade: str) -> frozenset[str]:
+        """Return the files that a set's attachments are in.
+
+        It is opened for as long as that is read, to the agent and the upgrade role alone, whose password no running
+        server has; whatever happens meanwhile, the next look closes it.
+        """
+
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         """Write on a copy which image goes with it, and since when what is written is not in it: now, if not told."""
 
@@ -315,6 +322,9 @@ class Filestore(Protocol):
 
     def snapshots(self, environment: str) -> tuple[FileSnapshot, ...]:
         """Return all that lies in snapshots/, whole or not, by its number."""
+
+    def lost_files(self, environment: str, database: str, token: int, wanted: Collection[str]) -> tuple[str, ...]:
+        """Return which of these the snapshot lacks though filestore/<database> has them, in order."""
 
     def drop_snapshot(self, environment: str, token: int) -> None: ...
 

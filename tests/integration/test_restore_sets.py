@@ -190,6 +190,35 @@ def test_a_sets_mark_tells_its_image_and_its_age_by_the_clusters_clock(shop: Mad
     shop.database.drop(name)
 
 
+def test_a_sets_files_are_read_without_letting_its_users_in(shop: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened to the upgrade role for that moment, closed again; also one that somebody killed has left open."""
+    file = f"ab/{'ab' * 20}"
+    shop.as_app("ALTER TABLE ir_attachment ADD store_fname varchar")
+    insert(shop, "ir_attachment", "name, store_fname", f"'A', '{file}'")
+    name = take_set(shop, 12)
+    database = shop.cluster.database(login_of=lambda name: (shop.upgrade, shop.upgrade_password))
+    read, seen = database.attachment_files, []
+
+    def look(name: str) -> frozenset[str]:
+        with pytest.raises(psycopg2.OperationalError):
+            execute(shop.cluster.dsn(shop.name, shop.app_password, name), "SELECT 1")
+        seen.append(name)
+        return read(name)
+
+    monkeypatch.setattr(database, "attachment_files", look)
+    closed = f"SELECT datallowconn FROM pg_database WHERE datname = '{name}'"  # noqa: S608
+    for left_open in (False, True):
+        shop.cluster.as_superuser(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {left_open}")
+        assert database.set_files(name, shop.name, shop.upgrade) == {file}
+        assert shop.cluster.as_superuser(closed) == [(False,)]
+    assert seen == [name, name]
+    (kept,) = shop.database.sets(shop.name, UUID)
+    assert kept.digest == DIGEST
+    shop.database.drop(name)
+    with pytest.raises(Permanent, match="There is no database"):
+        database.set_files(name, shop.name, shop.upgrade)
+
+
 def test_present_and_set_change_places_with_rights_and_marks_and_back(shop: Made) -> None:
     database, name = shop.database, shop.name
     old = take_set(shop, 12)

@@ -425,6 +425,10 @@ class FakeCluster:
         found = ((each.rpartition("__c")[2], one.tag) for each, one in databases if each.startswith(f"{name}__c"))
         return tuple(int(token) for token, tag in sorted(found) if tag and tag.environment_uuid == environment_uuid)
 
+    def set_files(self, snapshot: str, app: str, upgrade: str) -> frozenset[str]:
+        self._world.call("database.set_files")
+        return frozenset({f"files of {self._get(snapshot).generation}"})
+
     def mark_set(self, snapshot: str, digest: str | None, since: datetime | None = None) -> None:
         self._world.call("database.mark_set")
         token = int(snapshot.rpartition("__s")[2])
@@ -606,6 +610,10 @@ class FakeFilestore:
         times, start = self._world.file_times, self._world.started_at
         found = (token for key, token in sorted(self._world.file_snapshots) if key == environment)
         return tuple(FileSnapshot(token, times.get((environment, token), start)) for token in found)
+
+    def lost_files(self, environment: str, database: str, token: int, wanted: Collection[str]) -> tuple[str, ...]:
+        self._world.call("filestore.lost_files")
+        return tuple(sorted(set(wanted) - {f"files of {self._world.file_snapshots.get((environment, token))}"}))
 
     def drop_snapshot(self, environment: str, token: int) -> None:
         self._world.call("filestore.drop_snapshot")

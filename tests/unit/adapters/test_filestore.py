@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -334,3 +335,20 @@ def test_what_lies_beside_the_files_is_told_with_its_age(store: LocalFilestore, 
     assert store.snapshots(KEY)[0].since == found[0].since
     store.restore(KEY, DATABASE, 5)
     assert store.snapshots(KEY)[0].since > found[0].since
+
+
+def test_files_that_a_snapshot_lost_are_those_that_the_environment_still_has(store: LocalFilestore, home: Path) -> None:
+    """What neither has was the customer's own loss, or is an attachment's that was deleted since."""
+    fill(home, "ab/abc", "ab/abd", "cd/cde", "ef/efa")
+    store.snapshot(KEY, DATABASE, 5)
+    wanted = {"ab/abc", "ab/abd", "cd/cde", "ef/efa", "00/never"}
+    assert store.lost_files(KEY, DATABASE, 5, wanted) == ()
+    kept = home / "snapshots" / "5" / "filestore"
+    shutil.rmtree(kept / "cd")
+    (kept / "ab" / "abd").unlink()
+    for folder in (kept, home / "filestore" / DATABASE):
+        (folder / "ef" / "efa").unlink()
+    assert store.lost_files(KEY, DATABASE, 5, wanted) == ("ab/abd", "cd/cde")
+    assert store.lost_files(KEY, DATABASE, 6, wanted) == ()
+    store.drop(KEY, DATABASE)
+    assert store.lost_files(KEY, DATABASE, 5, wanted) == ()

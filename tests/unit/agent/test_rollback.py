@@ -454,6 +454,24 @@ def test_a_set_that_lost_a_part_says_which(updated, what, says):
     assert says in found.reason
 
 
+def test_a_set_whose_database_names_files_that_are_gone_says_which(updated):
+    known = known_set(updated)
+    number = int(snapshot(updated).rpartition("__s")[2])
+    updated.world.file_snapshots[KEY, number] = "a part"
+    found = check(updated, known)[known["token"]]
+    assert (found.restorable, found.reason) == (
+        False,
+        f"files of one of its attachments' files are gone from snapshots/{number}/filestore.",
+    )
+
+
+def test_a_set_that_can_not_be_looked_into_is_no_lost_one(updated):
+    known = known_set(updated)
+    away = Permanent("It is being put in its place.")
+    updated.world.before_call = Outage(away, lambda call: call == "database.set_files")
+    assert check(updated, known)[known["token"]].restorable
+
+
 def test_names_that_are_not_this_environments_are_never_restorable(updated):
     known = known_set(updated)
     for token, changes in enumerate(
