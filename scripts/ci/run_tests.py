@@ -30,17 +30,19 @@ class Count:
         return f"{self.passed} passed, {self.failed} failed{skipped}"
 
 
-def pytest_part(*folders):
+def pytest_part(*folders, files_at_once=1):
     """Return a part that runs pytest on folders of tests/; the folder's name names its result."""
     junit = RESULTS / f"{folders[0]}.xml"
     targets = [f"tests/{folder}" for folder in folders]
-    return [sys.executable, "-m", "pytest", *targets, f"--junitxml={junit}"], junit
+    workers = ["--numprocesses", str(files_at_once), "--dist", "loadfile"] if files_at_once > 1 else []
+    return [sys.executable, "-m", "pytest", *targets, *workers, f"--junitxml={junit}"], junit
 
 
+# The addon's tests share one database and the acceptance tests one stack: one at a time.
 PARTS = {
-    "unit": pytest_part("unit", "contract"),
+    "unit": pytest_part("unit", "contract", files_at_once=2),
     "addon": ([sys.executable, "-m", "scripts.ci.addon_tests"], addon_tests.FOLDER / "results/junit.xml"),
-    "integration": pytest_part("integration"),
+    "integration": pytest_part("integration", files_at_once=2),
     "acceptance": pytest_part("acceptance"),
 }
 

@@ -67,7 +67,7 @@ SH = (
 )
 
 
-@pytest.mark.parametrize("entries", [MANAGER, SH])
+@pytest.mark.parametrize("entries", [MANAGER, SH], ids=["manager", "odoo.sh"])
 def test_a_zip_of_a_dump_and_a_filestore(brought, entries):
     zipped(brought.imports / "prod.zip", *entries, ("filestore/checklist/", b""), (f"other/{NAME}", FILE))
     found = brought.unpack("prod.zip")
@@ -83,6 +83,8 @@ def test_a_zip_of_a_dump_and_a_filestore(brought, entries):
         (CUSTOM, "database.dump", CUSTOM),
         (gzip.compress(CUSTOM), "database.dump", CUSTOM),
     ],
+    # Without names pytest takes the bytes, and a gzip header holds the time: workers would collect different tests.
+    ids=["sql", "sql.gz", "custom", "custom.gz"],
 )
 @pytest.mark.parametrize("beside", ["folder", "tar", "tar.gz", "tar.xz", "zip", None])
 def test_a_dump_with_a_filestore_beside_it(brought, content, dump, expected, beside):
