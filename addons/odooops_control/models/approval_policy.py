@@ -14,19 +14,21 @@ _HASHED = (
     "approval_hours",
     "soak_minutes",
     "staging_soak_minutes",
+    "business_freeze",
     "rehearsal",
     "required_checks",
     "backup_max_age_hours",
 )
-_GROUPS = ("group_id", "second_group_id")
-_AUDITED = (*_HASHED, "name", "tier", "active")
+AUDITED = ("name", "tier", "active", *_HASHED)
 
 
 class OdooopsApprovalPolicy(models.Model):
     _name = "odooops.approval.policy"
     _description = "Approval Policy"
-    _inherit = ["mail.thread"]
+    _inherit = ["odooops.audited.mixin", "mail.thread"]
     _order = "sequence, id"
+    _audit_noun = "policy"
+    _audit_fields = AUDITED
 
     name = fields.Char(required=True)
     sequence = fields.Integer(default=10)
@@ -104,6 +106,13 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
+    business_freeze = fields.Boolean(
+        string="Wait for the business",
+        default=True,
+        tracking=True,
+        help="Nothing begins while the environment's own database shows open point-of-sale sessions, a payroll or an "
+        "inventory in work, a running scheduled job, or a fiscal year that ends within three days.",
+    )
     required_checks = fields.Char(
         default=", ".join(checks.REQUIRED),
         tracking=True,
@@ -142,34 +151,18 @@ class OdooopsApprovalPolicy(models.Model):
         for policy in self:
             policy._required_checks()
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        """Record new policies in the audit log."""
-        policies = super().create(vals_list)
-        for policy in policies:
-            policy._audit("policy.created", policy._values())
-        return policies
-
     def write(self, vals):
         """Give a changed policy a new version: plans made under the old one lose their approvals."""
         rules = {policy: policy._rules() for policy in self}
-        values = {policy: policy._values() for policy in self}
         done = super().write(vals)
         for policy in self:
             if policy._rules() != rules[policy]:
                 super(OdooopsApprovalPolicy, policy).write({"version": policy.version + 1})
-            changed = {name: value for name, value in policy._values().items() if values[policy][name] != value}
-            if changed:
-                policy._audit("policy.changed", changed)
         return done
 
-    def _values(self):
-        """Return what the audit log keeps of a policy."""
-        self.ensure_one()
-        return {name: self[name].id if name in _GROUPS else self[name] for name in _AUDITED}
-
-    def _audit(self, action, values):
-        self.env["odooops.audit.event"]._record(self, action, version=self.version, values=values)
+    def _audit_identity(self):
+        """Return the version that was changed: what was approved under it names it."""
+        return {"version": self.version}
 
     def _rules(self):
         """Return what an approval was given under."""

@@ -1,10 +1,14 @@
 from odoo import fields, models
 
-_FIELDS = ("backup_first", "proven_max_age_hours", "keep_daily", "keep_weekly", "keep_monthly")
+from .approval_policy import AUDITED
 
 
 class OdooopsApprovalPolicy(models.Model):
     _inherit = "odooops.approval.policy"
+    _audit_fields = (
+        *AUDITED, "backup_first", "proven_max_age_hours", "restore_test_days", "keep_daily", "keep_weekly",
+        "keep_monthly",
+    )  # fmt: skip
 
     backup_first = fields.Boolean(
         string="Back up before each deployment", tracking=True, help="However new the newest backup is."
@@ -27,9 +31,6 @@ class OdooopsApprovalPolicy(models.Model):
         "AND restore_test_days >= 0 AND keep_daily + keep_weekly + keep_monthly > 0)",
         "Keep one backup at least; times can't be negative.",
     )
-
-    def _values(self):
-        return {**super()._values(), **{name: self[name] for name in _FIELDS}}
 
     def _rules(self):
         return [*super()._rules(), self.backup_first, self.proven_max_age_hours]
