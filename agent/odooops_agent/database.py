@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from psycopg2 import errors as pg
@@ -21,6 +21,7 @@ from psycopg2.sql import SQL
 
 from .commands import copies
 from .commands import postgres as build
+from .database_business import read_business
 from .database_copy import apply_rules, give_objects, obfuscate, prove
 from .database_inside import INSTALLED_MANIFEST, Inside, read_inside, read_uuid
 from .database_inspect import inspect
@@ -29,7 +30,7 @@ from .errors import LeaseLost, Permanent, Refused, Retryable
 from .facts import DatabaseFacts, Identity, KeptSet, Session
 from .neutralise import Rule
 from .postgres import POLL_SECONDS, NotEntered, Postgres, first_line, locked, one, row, rows, server, transaction
-from .protocol import InspectResult, Loss, RestoreCheck
+from .protocol import Busy, InspectResult, Loss, RestoreCheck
 
 COPY_SECONDS = 3600.0
 EVICT_SECONDS = 30.0
@@ -120,6 +121,15 @@ class PostgresDatabase:
         def read(cursor: Cursor) -> InspectResult:
             cursor.execute(build.READ_ONLY)
             return inspect(cursor, since, read_uuid(cursor))
+
+        return self._inside(name, read)
+
+    def business(self, name: str, today: date) -> tuple[Busy, ...]:
+        """Tell what people are in the midst of, reading only."""
+
+        def read(cursor: Cursor) -> tuple[Busy, ...]:
+            cursor.execute(build.READ_ONLY)
+            return read_business(cursor, today)
 
         return self._inside(name, read)
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 from nacl.encoding import Base64Encoder
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from .errors import Refused
-from .protocol import BadMessage, Ceiling, Grant, Operation, decode
+from .protocol import BadMessage, Ceiling, Grant, ImportOrder, Operation, decode
 
 # What a signature is for stands before the text: one made for anything else proves nothing here.
 DOMAIN = b"odooops-grant\n"
@@ -53,6 +53,7 @@ class GrantDocument(Struct, frozen=True, kw_only=True):
     includes_revert: bool
     loss_bound: Ceiling | None
     break_glass: bool
+    brought: ImportOrder | None = field(name="import", default=None)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _check_subject(document: GrantDocument, operation: Operation) -> None:
         "plan_hash": operation.plan_hash,
         "backup_snapshot": operation.backup_snapshot,
         "policy_version": operation.policy_version,
+        "brought": operation.import_order,
     }
     if operation.way_back is not None:
         asked |= {"loss_bound": operation.way_back.ceiling, "break_glass": operation.way_back.break_glass}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ from .facts import (
     Session,
 )
 from .neutralise import Rule
-from .protocol import InspectResult, Loss, Repository, RestoreCheck, Retention
+from .protocol import Busy, InspectResult, Loss, Repository, RestoreCheck, Retention
 
 OnLine = Callable[[str], None]
 Cancelled = Callable[[], bool]
@@ -277,6 +277,9 @@ class Database(Protocol):
 
     def inspect(self, name: str, since: datetime | None) -> InspectResult:
         """Tell what was configured by hand since then (None: ever), and which of it an update overwrites."""
+
+    def business(self, name: str, today: date) -> tuple[Busy, ...]:
+        """Tell what people are in the midst of that a restart would disturb."""
 
     def attachment_files(self, name: str) -> frozenset[str]:
         """Return the names of the files that the database's attachments are in, as `ab/<sha1>`."""

@@ -290,6 +290,10 @@ class Operation(Struct, frozen=True, kw_only=True):
         return self.backup.snapshot if self.kind == "restore" and isinstance(self.backup, BackupOrder) else None
 
     @property
+    def import_order(self) -> ImportOrder | None:
+        return self.brought if self.kind == "import" and isinstance(self.brought, ImportOrder) else None
+
+    @property
     def way_back(self) -> Rollback | None:
         return self.rollback if isinstance(self.rollback, Rollback) else None
 
@@ -340,6 +344,13 @@ class Host(Struct, frozen=True, kw_only=True):
     clock_offset_seconds: float | None = None
 
 
+class Busy(Struct, frozen=True, kw_only=True):
+    """What people are in the midst of: so many open tills, running jobs, or days to a fiscal year's end."""
+
+    kind: str  # point_of_sale | payroll | inventory | cron | fiscal_year
+    count: int
+
+
 class EnvironmentReport(Struct, frozen=True, kw_only=True):
     key: str
     health: Health
@@ -347,6 +358,7 @@ class EnvironmentReport(Struct, frozen=True, kw_only=True):
     database_uuid: str | None = None
     detail: str = ""
     checked_at: datetime
+    busy: tuple[Busy, ...] | UnsetType = UNSET  # of production alone; left out where nobody could look
 
 
 class AuditHead(Struct, frozen=True, kw_only=True):

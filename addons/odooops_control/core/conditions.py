@@ -13,7 +13,9 @@ OCA_CHECK = "allowlist"
 # A bar is lifted where it stands, a window by breaking the glass, and what never ran on staging is not known at all.
 OVERRIDABLE = ("preflight", "oca", "staging_time", "staging_health", "backup", "restore_test")
 # What passes by itself: it is waited for, and takes no approval away.
-FLEETING = ("window", "schedule", "staging_health")
+FLEETING = ("window", "business", "schedule", "staging_health")
+# What is waited for until its time comes, and an administrator may break the glass of.
+FREEZES = ("window", "business")
 _MINUTE = timedelta(minutes=1)
 
 
@@ -192,6 +194,33 @@ def window(closed, opens):
         return Condition("window", label, GREEN, "No freeze window is closed.")
     mend = f"It opens on {_shown(opens)} UTC." if opens else "Nothing opens within two months: correct the windows."
     return Condition("window", label, WAITING, f"“{closed[1]}” is closed now.", mend, START)
+
+
+def business(busy):
+    """Tell that people are in the midst of something that a restart would disturb; nothing when they are not.
+
+    :param busy: how much of it goes on by kind, as the agent read it in the environment's own database
+    """
+    found = " ".join(sentence(busy[kind]) for kind, sentence in _BUSINESS.items() if kind in (busy or {}))
+    if not found:
+        return None
+    return Condition("business", "Business", WAITING, found, "It goes on by itself afterwards.", START)
+
+
+def _counted(singular, plural):
+    return lambda count: f"{count} {singular if count == 1 else plural}."
+
+
+# What the agent's kinds mean; of another kind a later agent may tell, and nothing waits for it.
+_BUSINESS = {
+    "point_of_sale": _counted("point-of-sale session is open", "point-of-sale sessions are open"),
+    "payroll": _counted("payroll batch is being worked on", "payroll batches are being worked on"),
+    "inventory": _counted("inventory count is not applied yet", "inventory counts are not applied yet"),
+    "cron": _counted("scheduled job is running", "scheduled jobs are running"),
+    "fiscal_year": lambda days: (
+        "The fiscal year ends today." if not days else f"The fiscal year ends in {days} day{'s' if days > 1 else ''}."
+    ),
+}
 
 
 def schedule(at, now):

@@ -25,7 +25,7 @@ def document(grant_id, agent_id, payload, now, *, approvers, loss_bound=None, br
     :param loss_bound: up to which loss a rollback may go, for a deployment the one after a failed soak
     """
     backup, rollback = payload.get("backup") or {}, payload.get("rollback") or {}
-    return {
+    said = {
         "schema": SCHEMA,
         "id": grant_id,
         "audience": agent_id,
@@ -42,6 +42,8 @@ def document(grant_id, agent_id, payload, now, *, approvers, loss_bound=None, br
         "loss_bound": rollback.get("ceiling") if rollback else loss_bound,
         "break_glass": bool(rollback.get("break_glass") or break_glass),
     }
+    # Which of the files in the droplet's folder: another one there would be other people's data.
+    return {**said, "import": payload["import"]} if payload["kind"] == "import" else said
 
 
 def canonical(said):

@@ -139,6 +139,12 @@ def objects(message, name, limit):
     return items
 
 
+def busy_of(message):
+    """Return how much of which business goes on in an environment, by kind."""
+    found = {take(one, "kind", str): take(one, "count", int) for one in objects(message, "busy", 20)}
+    return {kind[:64]: min(max(count, 0), MAX_INTEGER) for kind, count in found.items()}
+
+
 def tokens_of(message):
     """Return the highest token that the agent has seen for each environment key."""
     tokens = take(message, "tokens", dict, {})
@@ -209,6 +215,8 @@ class EnvironmentReport:
     database_uuid: str | None
     detail: str
     checked_at: datetime | None
+    # How much of which business goes on, by kind.
+    busy: dict | None = None
 
     @classmethod
     def from_json(cls, message):
@@ -221,6 +229,7 @@ class EnvironmentReport:
             database_uuid=take(message, "database_uuid", str, None),
             detail=redact.masked(take(message, "detail", str, ""), 500),
             checked_at=take_time(message, "checked_at", None),
+            busy=busy_of(message),
         )
 
 

@@ -26,6 +26,7 @@ STRICTER = {
     "second_group_ids": _all_of,
     "required_checks": _all_of,
     "backup_first": lambda one, other: one or other,
+    "business_freeze": lambda one, other: one or other,
     "rehearsal": lambda one, other: one or other,
     "hotfix": lambda one, other: one and other,
     "customer_approves": lambda one, other: one and other,

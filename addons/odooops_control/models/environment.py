@@ -155,6 +155,9 @@ class OdooopsEnvironment(models.Model):
         copy=False,
     )
     health_detail = fields.Char(string="What the agent sees", readonly=True, copy=False)
+    busy = fields.Json(
+        readonly=True, prefetch=False, copy=False, help="What people are in the midst of, as the agent saw it last."
+    )
     health_at = fields.Datetime(string="Seen at", readonly=True, copy=False)
     running_digest = fields.Char(readonly=True, copy=False)
     running_deployment_id = fields.Many2one("odooops.deployment", readonly=True, copy=False, ondelete="set null")

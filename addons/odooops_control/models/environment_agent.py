@@ -32,6 +32,7 @@ class OdooopsEnvironment(models.Model):
             "health": report.health,
             "health_detail": report.detail,
             "running_digest": report.digest,
+            "busy": report.busy,
         }
         if sentence := self._identity_refusal(report.database_uuid):
             vals |= {"health": "red", "health_detail": sentence}

@@ -95,10 +95,11 @@ class OdooopsDecisionMixin(models.AbstractModel):
         """Return who agreed to it, and whether the glass was broken."""
         if not self:
             return {"approvers": []}
-        broken = "break_glass_by_id" in self._fields and self._is_glass_broken()
+        broken = self._is_glass_broken()
         authors = self._question().authors
         agreed = self._valid_approvals().filtered(lambda one: one._people()[0] not in authors)
-        approvers = _named(self.break_glass_by_id) if broken else [one._for_grant() for one in agreed.sorted("user_id")]
+        alone = broken and self._glass_replaces_approvals
+        approvers = _named(self.break_glass_by_id) if alone else [one._for_grant() for one in agreed.sorted("user_id")]
         return {"approvers": approvers, "break_glass": bool(broken)}
 
 

@@ -1,3 +1,4 @@
+import json
 from unittest.mock import patch
 
 from odoo import fields
@@ -36,6 +37,11 @@ class TestImport(OdooopsCase):
         self.assertEqual(payload["release"].keys(), expected["release"].keys())
         self.assertEqual(payload["release"]["digest"], self.release.digest)
         self.assertIsNone(payload["environment"]["database"]["uuid"])
+
+    def test_what_is_signed_names_the_file(self):
+        operation = self._start("prod.dump", "filestore.tar.gz")
+        said = json.loads(operation.grant["document"])
+        self.assertEqual(said["import"], {"file": "prod.dump", "filestore": "filestore.tar.gz"})
 
     def test_what_was_imported_is_known_and_is_deployed_to(self):
         operation = self._start()

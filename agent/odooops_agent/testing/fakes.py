@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from ..errors import Cancelled as CancelledError
 from ..errors import Permanent, Refused, Retryable
@@ -24,7 +24,7 @@ from ..facts import (
 )
 from ..neutralise import Rule
 from ..ports import Cancelled, ContainerSpec, OnLine, Route
-from ..protocol import InspectResult, Loss, RestoreCheck
+from ..protocol import Busy, InspectResult, Loss, RestoreCheck
 from ..steps import Ports
 from .backups import FakeDoor, FakeIntake, FakeUploads, FakeVault, FakeWorkspace, ask_restored, run_one_off
 from .world import FakeContainer, FakeDatabase, World, database_of
@@ -509,6 +509,10 @@ class FakeCluster:
     def inspect(self, name: str, since: datetime | None) -> InspectResult:
         self._world.call("database.inspect")
         return InspectResult(as_of=self._world.now(), database_uuid=self._get(name).uuid, changes=(), xml="<odoo/>")
+
+    def business(self, name: str, today: date) -> tuple[Busy, ...]:
+        self._world.call("database.business")
+        return self._get(name).busy
 
     def attachment_files(self, name: str) -> frozenset[str]:
         self._world.call("database.attachment_files")

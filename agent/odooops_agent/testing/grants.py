@@ -42,6 +42,8 @@ def document(operation: Operation, now: datetime, **changes: Any) -> dict[str, A
         "loss_bound": way_back.ceiling if way_back else None,
         "break_glass": way_back.break_glass if way_back else False,
     }
+    if operation.import_order is not None:
+        said["import"] = operation.import_order
     made: dict[str, Any] = plain(said | changes)
     return made
 

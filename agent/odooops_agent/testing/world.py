@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import AgentError
 from ..facts import ImageManifest, InstalledModule, KeptSet, OwnerTag, RecordedModule, Session
 from ..ports import ContainerSpec, Route
-from ..protocol import LossCount
+from ..protocol import Busy, LossCount
 
 
 class Killed(BaseException):
@@ -42,6 +42,7 @@ class FakeDatabase:
     apart: bool = False  # the agent's own, which no server may enter
     dangerous: frozenset[str] = frozenset()  # what has yet to be done before it can hurt nobody
     written: dict[str, LossCount] = field(default_factory=dict)  # by people since the last deployment, by model
+    busy: tuple[Busy, ...] = ()  # what people are in the midst of
 
 
 @dataclass

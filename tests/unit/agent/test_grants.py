@@ -259,9 +259,25 @@ def test_every_other_kind_needs_one(droplet, kind):
     assert caught.value.code == "grant_missing"
 
 
+def of_the_contract(kind):
+    message = (Path(__file__).parents[2] / f"contract/fixtures/lease_response_{kind}.json").read_text("utf-8")
+    return decode(json.dumps(json.loads(message)["operation"]), Operation)
+
+
+@pytest.mark.parametrize(
+    "other", [{"file": "else.dump"}, {"filestore": None}, {"filestore": "else.tar.gz"}], ids=lambda one: str(*one)
+)
+def test_an_import_of_another_file_than_was_signed(other):
+    operation = of_the_contract("import")
+    assert check_grant(operation, pin(), operation.queued_at).brought == operation.brought
+    changed = msgspec.structs.replace(operation, brought=msgspec.structs.replace(operation.brought, **other))
+    with pytest.raises(Refused, match="brought") as caught:
+        check_grant(changed, pin(), operation.queued_at)
+    assert caught.value.code == "grant_foreign"
+
+
 def test_the_order_of_the_contract_is_granted():
-    message = (Path(__file__).parents[2] / "contract/fixtures/lease_response_deploy.json").read_text("utf-8")
-    operation = decode(json.dumps(json.loads(message)["operation"]), Operation)
+    operation = of_the_contract("deploy")
     said = check_grant(operation, pin(), operation.queued_at)
     assert (said.audience, said.approvers[0].login, said.includes_revert) == (AGENT, "rita", True)
 

@@ -146,3 +146,21 @@ def test_only_what_may_be_is_overridden():
 )
 def test_spans(minutes, text):
     assert conditions.span(minutes) == text
+
+
+@pytest.mark.parametrize(
+    ("busy", "said"),
+    [
+        (None, None),
+        ({}, None),
+        ({"of a later agent": 3}, None),
+        ({"point_of_sale": 1}, "1 point-of-sale session is open."),
+        ({"cron": 2, "payroll": 1}, "1 payroll batch is being worked on. 2 scheduled jobs are running."),
+        ({"fiscal_year": 0}, "The fiscal year ends today."),
+        ({"fiscal_year": 3}, "The fiscal year ends in 3 days."),
+    ],
+)
+def test_business(busy, said):
+    found = conditions.business(busy)
+    assert (found.detail if found else None) == said
+    assert found is None or (found.state, found.blocks) == (conditions.WAITING, conditions.START)

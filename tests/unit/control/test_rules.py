@@ -7,7 +7,7 @@ NOW = {
     "approvals_needed": 1, "high_approvals_needed": 1, "critical_approvals_needed": 2, "staging_soak_minutes": 120,
     "soak_minutes": 15, "approval_hours": 24, "backup_max_age_hours": 24, "proven_max_age_hours": 0, "group_ids": [7],
     "second_group_ids": [9], "required_checks": ["lint"], "backup_first": False, "rehearsal": False, "hotfix": True,
-    "customer_approves": True,
+    "customer_approves": True, "business_freeze": True,
 }  # fmt: skip
 
 
@@ -26,6 +26,7 @@ NOW = {
         ("required_checks", ["lint", "tests"], ["lint"], ["lint", "tests"]),
         ("backup_first", True, False, True),
         ("hotfix", False, True, False),
+        ("business_freeze", True, False, True),
         ("hotfix", True, False, False),
         ("customer_approves", False, True, False),
     ],
