@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.demo import droplet, wait
+from scripts.demo import droplet, going_back, wait
 from scripts.demo.ci import MAIN
 from scripts.demo.sample_repository import WORKSHOP, Commit, SampleRepository
 from scripts.demo.world import World
@@ -94,8 +94,15 @@ def test_agent_killed_in_the_midst(
     assert_whole(world, before, {**deployment, "state": end["state"]})
 
 
-def test_control_plane_away_in_the_midst(stack: Stack, world: World) -> None:
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    """What stage was before the deployment that a later test takes back."""
+    return {}
+
+
+def test_control_plane_away_in_the_midst(stack: Stack, world: World, known: dict[str, Any]) -> None:
     before = state_of(world)
+    known.update(before)
     deployment = deploy_change(world, 4)
     wait_for_point(world, deployment, update_runs)
     engine.docker("stop", "--time=1", stack.container("control"))
@@ -106,6 +113,30 @@ def test_control_plane_away_in_the_midst(stack: Stack, world: World) -> None:
     waiting.for_console(stack.console_url, lambda: None)
     end = world.wait_for_state(deployment["id"], "live", timeout_seconds=BACK_SECONDS)
     assert_whole(world, before, {**deployment, "state": end["state"]})
+
+
+def test_control_plane_away_in_the_midst_of_a_rollback(stack: Stack, world: World, known: dict[str, Any]) -> None:
+    """Nobody has to look on: the agent goes all the way back alone, and tells so when there is somebody to tell."""
+    id_, _name = world.environment("stage", "rollback_target_id")["rollback_target_id"]
+    tag = world.deployment(id_)["tag"]
+    asked = world.workflow.run(
+        "request_rollback.py", "--environment", world.key("stage"), "--previous-tag", tag, "--reason", "It is slow."
+    )
+    wait.until("the rollback to run", lambda: runs(world, asked["id"]), POINT_SECONDS, 0.05)
+    engine.docker("stop", "--time=1", stack.container("control"))
+    try:
+        wait.until("the agent to go back alone", lambda: serves(world, known), BACK_SECONDS)
+    finally:
+        engine.docker("start", stack.container("control"))
+    waiting.for_console(stack.console_url, lambda: None)
+    done = going_back.wait_for(world, asked["id"], "done", BACK_SECONDS)
+    assert (done["mode"], done["failure_message"]) == ("full", False)
+    assert_whole(world, known, {**known, "state": "live"})
+
+
+def runs(world: World, rollback: int) -> bool:
+    """Tell whether a rollback is being carried out; its preview has ended then."""
+    return bool(world.admin.read(going_back.MODEL, rollback, ["state"])["state"] == "running")
 
 
 def serves(world: World, deployment: dict[str, Any]) -> bool:
