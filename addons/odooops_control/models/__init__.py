@@ -1,6 +1,7 @@
 from . import mixins
 from . import audited
 from . import decision_mixin
+from . import broken_glass
 from . import project
 from . import project_member
 from . import approval_policy
@@ -61,6 +62,7 @@ from . import condition_override
 from . import deployment_policy
 from . import freeze_window
 from . import deployment_freeze
+from . import deployment_glass
 from . import deployment_summary
 from . import deployment_evidence
 from . import release_staging

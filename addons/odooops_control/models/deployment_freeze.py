@@ -20,6 +20,7 @@ class OdooopsDeployment(models.Model):
         windows = self.env["odooops.freeze.window"]._of_environment(self.environment_id)
         return [
             conditions.window(freeze.closing(windows, now), freeze.opens_at(windows, now)),
+            conditions.business(self.environment_id.busy if self._rules()["business_freeze"] else None),
             conditions.schedule(self.scheduled_at or None, now),
             *super()._start_conditions(now),
         ]
@@ -35,7 +36,7 @@ class OdooopsDeployment(models.Model):
         return super(OdooopsDeployment, going)._enqueue_deploy()
 
     def _waits_for_its_time(self):
-        return any(one.key in ("window", "schedule") for one in self._standing_in_the_way(conditions.START))
+        return any(one.key in (*conditions.FREEZES, "schedule") for one in self._standing_in_the_way(conditions.START))
 
     def _on_backup_missing(self, why):
         """Leave alone what does not wait for a backup."""

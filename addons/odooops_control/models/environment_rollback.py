@@ -176,6 +176,7 @@ class OdooopsEnvironment(models.Model):
         for environment in self.sudo().search([("agent_id.active", "=", True)]):
             environment._check_restore_sets()
         self.env["odooops.rollback.request"]._remind_of_reviews()
+        self.env["odooops.deployment"]._remind_of_reviews()
 
     def _check_restore_sets(self):
         """Queue one look, when there is something to look at and none waits."""

@@ -98,14 +98,6 @@ class OdooopsRollbackRequest(models.Model):
     can_decide = fields.Boolean(compute="_compute_can_decide")
     decided_at = fields.Datetime(readonly=True, copy=False)
     ceiling = fields.Json(readonly=True, copy=False, prefetch=False, help="How much may be lost at most.")
-    break_glass = fields.Boolean(string="Glass broken", readonly=True, copy=False, help="Ran without approval.")
-    break_glass_count = fields.Integer(readonly=True, copy=False, help="For which preview the glass was broken.")
-    break_glass_by_id = fields.Many2one("res.users", string="Glass broken by", readonly=True, copy=False)
-    break_glass_reason = fields.Char(readonly=True, copy=False)
-    needs_review = fields.Boolean(compute="_compute_needs_review", store=True)
-    reviewed_by_id = fields.Many2one("res.users", readonly=True, copy=False)
-    reviewed_at = fields.Datetime(readonly=True, copy=False)
-    review_note = fields.Char(readonly=True, copy=False)
     # What happened
     timeline = fields.Json(string="Moves", readonly=True, copy=False, prefetch=False)
     timeline_html = fields.Html(compute="_compute_timeline_html", string="Timeline")
@@ -149,11 +141,6 @@ class OdooopsRollbackRequest(models.Model):
         colors = {"done": 10, "failed": 1, "indeterminate": 1, "awaiting_approval": 3, "running": 4}
         for request in self:
             request.color = colors.get(request.state, 0)
-
-    @api.depends("break_glass", "reviewed_at")
-    def _compute_needs_review(self):
-        for request in self:
-            request.needs_review = request.break_glass and not request.reviewed_at
 
     @api.depends("operation_ids.step_ids.state", "operation_ids.state")
     def _compute_current_step(self):

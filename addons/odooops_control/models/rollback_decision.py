@@ -8,11 +8,12 @@ from ..core import policy, rollback
 from .mixins import interactive_only
 from .rollback import _APPROVAL_ACTIVITY
 
-REVIEW_ACTIVITY = "odooops_control.mail_activity_break_glass"
-
 
 class OdooopsRollbackRequest(models.Model):
     _inherit = "odooops.rollback.request"
+    _review_activity = "odooops_control.mail_activity_break_glass"
+    _audit_noun_of_review = "rollback"
+    _glass_replaces_approvals = True
 
     @api.depends("approval_ids.decision", "preview_hash", "preview_count", "mode", "policy_id.approvals_needed")
     def _compute_approvals(self):
@@ -222,10 +223,6 @@ class OdooopsRollbackRequest(models.Model):
 
     # Breaking the glass
 
-    def _is_glass_broken(self):
-        """Return whether the current preview runs without approval."""
-        return self.break_glass and self.break_glass_count == self.preview_count
-
     @interactive_only
     @check_identity
     def action_break_glass(self, preview_hash, reason):
@@ -254,95 +251,16 @@ class OdooopsRollbackRequest(models.Model):
             self._refuse(self._facts_refusal())
         # A broken glass is no way around a quarantine: lifting that is a decision of its own, with a reason.
         self._refuse(self._bar_refusal())
-        self.write(
-            {
-                "break_glass": True,
-                "break_glass_count": self.preview_count,
-                "break_glass_by_id": user.id,
-                "break_glass_reason": reason,
-                "reviewed_by_id": False,
-                "reviewed_at": False,
-                "review_note": False,
-            }
-        )
-        self._say(self.env._("%(user)s broke the glass: %(reason)s", user=user.name, reason=reason))
-        self.env["odooops.audit.event"]._record(
-            self,
-            "rollback.glass_broken",
-            user=user.login,
-            reason=reason,
-            mode=self.mode,
-            preview_hash=self.preview_hash,
-        )
-        self._remind_reviewers()
+        self._note_broken_glass(user, reason, mode=self.mode)
         self.ceiling = False
         self._update_state("approved")._enqueue_rollback()
 
-    def _reviewers(self):
-        """Return who is asked to review: other release managers, else other administrators, else all of them."""
-        administrators = self.env["res.users"]._odooops_administrators()
-        managers = self.project_id._release_managers()
-        return managers - self.break_glass_by_id or administrators - self.break_glass_by_id or administrators
-
-    def _remind_reviewers(self):
-        for user in self._reviewers():
-            self.with_context(mail_activity_automation_skip=False).activity_schedule(
-                REVIEW_ACTIVITY,
-                user_id=user.id,
-                summary=self.env._("Review: %s went without approval", self.name),
-                note=self.env._(
-                    "%(user)s broke the glass: %(reason)s Open the rollback, look at what was lost, and press Review.",
-                    user=self.break_glass_by_id.name,
-                    reason=self.break_glass_reason,
-                ),
-            )
-
-    def action_open_review(self):
-        """Open the wizard in which a broken glass is reviewed."""
-        self.ensure_one()
-        return {
-            "type": "ir.actions.act_window",
-            "name": self.env._("Review: %s", self.name),
-            "res_model": "odooops.rollback.review.wizard",
-            "view_mode": "form",
-            "target": "new",
-            "context": {"default_rollback_id": self.id},
-        }
-
-    @interactive_only
-    def action_review(self, note):
-        """Write down the review of a rollback that went without approval, which ends its activities.
-
-        :param str note: what was found
-        :raises: one sentence for the one who broke the glass, and for those who may not review
-        """
-        self.ensure_one()
-        self._review(note)
-        return {"type": "ir.actions.act_window_close"}
-
-    def _review(self, note):
-        self.check_access("read")
-        self._check_reviewer()
-        note = (note or "").strip()[:500]
-        if not note:
-            raise UserError(self.env._("Write down what you found: the review is part of the audit."))
-        user, request = self.env.user, self.sudo()
-        request.write({"reviewed_by_id": user.id, "reviewed_at": fields.Datetime.now(), "review_note": note})
-        request._say(self.env._("Reviewed by %(user)s: %(note)s", user=user.name, note=note))
-        self.env["odooops.audit.event"]._record(request, "rollback.reviewed", user=user.login, note=note)
-        request.with_context(mail_activity_automation_skip=False).activity_feedback([REVIEW_ACTIVITY], feedback=note)
-
-    def _check_reviewer(self):
-        if not self.needs_review:
-            raise UserError(self.env._("%s needs no review.", self.name))
-        if not self.env.user.has_group("odooops_control.group_administrator"):
-            self.project_id._require_role("release_manager")
-        if self.env.user == self.break_glass_by_id:
-            raise UserError(self.env._("You broke this glass yourself: another person has to review it."))
-
-    @api.model
-    def _remind_of_reviews(self):
-        """Ask again for the reviews that nobody has in hand any more, such as those of people who left."""
-        for request in self.sudo().search([("needs_review", "=", True)]):
-            if not request.activity_search([REVIEW_ACTIVITY]):
-                request._remind_reviewers()
+    def _review_summary(self):
+        return (
+            self.env._("Review: %s went without approval", self.name),
+            self.env._(
+                "%(user)s broke the glass: %(reason)s Open the rollback, look at what was lost, and press Review.",
+                user=self.break_glass_by_id.name,
+                reason=self.break_glass_reason,
+            ),
+        )

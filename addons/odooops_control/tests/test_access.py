@@ -279,6 +279,7 @@ class TestAccess(OdooopsCase):
             ("odooops.rollback.wizard", (self.developer, self.manager, self.administrator)),
             ("odooops.rollback.decision.wizard", (self.viewer, self.developer, self.manager, self.administrator)),
             ("odooops.rollback.review.wizard", (self.manager, self.administrator)),
+            ("odooops.glass.wizard", (self.administrator,)),
             ("odooops.quarantine.wizard", (self.manager, self.administrator)),
             ("odooops.clone.wizard", (self.developer, self.manager, self.administrator)),
             ("odooops.restore.wizard", (self.manager, self.administrator)),

@@ -206,18 +206,20 @@ class TestApproval(OdooopsCase):
 
     def test_policies_and_members_are_audited(self):
         policy = self.env["odooops.approval.policy"].with_user(self.administrator).create({"name": "New"})
-        policy.write({"approvals_needed": 2})
+        policy.with_user(self.administrator).write({"approvals_needed": 2, "keep_daily": 3})
+        policy.unlink()
         member = self.project.member_ids.filtered(lambda one: one.user_id == self.viewer)
         member.with_user(self.administrator).unlink()
         self._join(self.viewer, "developer")
         pending = self.env.cr.precommit.data["odooops.audit.pending"]
-        found = [(one["action"], one["details"]) for one in pending[-4:]]
+        found = [(one["action"], one["details"]) for one in pending[-5:]]
         self.assertEqual(
             [action for action, _details in found],
-            ["policy.created", "policy.changed", "member.removed", "member.added"],
+            ["policy.created", "policy.changed", "policy.removed", "member.removed", "member.added"],
         )
-        self.assertEqual(found[1][1]["values"], {"approvals_needed": 2})
-        self.assertEqual(found[3][1], {"user": "ops_viewer", "role": "developer"})
+        self.assertEqual(found[1][1], {"version": 1, "approvals_needed": [1, 2], "keep_daily": [7, 3]})
+        self.assertEqual(found[2][1]["approvals_needed"], 2)
+        self.assertEqual(found[4][1], {"user": "ops_viewer", "role": "developer"})
 
     def _replanned(self):
         self.deployment.with_user(self.developer).action_plan_again()

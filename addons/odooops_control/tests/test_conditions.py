@@ -168,4 +168,4 @@ class _Report:
 
     def __init__(self, key, health, detail):
         self.key, self.health, self.detail = key, health, detail
-        self.digest = self.database_uuid = self.checked_at = None
+        self.digest = self.database_uuid = self.checked_at = self.busy = None

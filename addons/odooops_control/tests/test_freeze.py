@@ -1,3 +1,4 @@
+import json
 from datetime import datetime, timedelta
 
 from freezegun import freeze_time
@@ -6,6 +7,7 @@ from odoo import fields
 from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 
+from ..core import protocol
 from .common import PLAN_HASH, OdooopsCase
 
 HOUR = timedelta(hours=1)
@@ -46,6 +48,84 @@ class TestFreeze(OdooopsCase):
         self.assertEqual((deployment.state, deployment.approvals_given), ("queued", 1))
         window.active = False
         self.assertEqual(self._deploy(deployment).state, "live")
+
+    # The glass
+
+    def _broken(self, deployment, user=None, reason="the shops can't print receipts", plan_hash=PLAN_HASH):
+        asked = deployment.with_user(user or self.administrator)
+        asked._check_may_break_glass()
+        asked.sudo()._break_glass(asked.env.user, plan_hash, reason)
+
+    def test_a_broken_glass_does_not_wait(self):
+        self._window()
+        deployment = self._awaiting()
+        deployment._approve(self.manager, PLAN_HASH)
+        self.assertEqual((deployment.state, deployment.can_break_glass), ("approved", True))
+        self._broken(deployment)
+        self.assertEqual((deployment.state, deployment.can_break_glass), ("queued", False))
+        condition = next(one for one in deployment._conditions() if one.key == "window")
+        self.assertEqual((condition.state, condition.by), ("overridden", self.administrator.name))
+        grant = json.loads(deployment.operation_ids.filtered("grant").grant["document"])
+        self.assertEqual((grant["break_glass"], [one["id"] for one in grant["approvers"]]), (True, self.manager.ids))
+        self.assertEqual(self._deploy(deployment).state, "live")
+        self.assertTrue(deployment.needs_review)
+
+    def test_a_broken_glass_is_no_approval(self):
+        self._window()
+        deployment = self._awaiting()
+        self._broken(deployment)
+        self.assertEqual((deployment.state, deployment.approvals_given), ("awaiting_approval", 0))
+        deployment._approve(self.manager, PLAN_HASH)
+        self.assertEqual(deployment.state, "queued")
+
+    def test_a_broken_glass_ends_with_its_plan(self):
+        self._window()
+        deployment = self._awaiting()
+        self._broken(deployment)
+        deployment.with_user(self.developer).action_plan_again()
+        self._plan(deployment, "b" * 64)
+        deployment._approve(self.manager, "b" * 64)
+        self.assertEqual((deployment.state, deployment.needs_review), ("approved", True))
+
+    def test_no_glass_to_break(self):
+        deployment = self._awaiting()
+        with self.assertRaisesRegex(UserError, "there is no glass"):
+            self._broken(deployment)
+        self._window()
+        for values, error, said in (
+            ({"user": self.manager}, AccessError, "Only an administrator"),
+            ({"reason": " "}, UserError, "can't wait"),
+            ({"reason": 7}, UserError, "can't wait"),
+            ({"plan_hash": "b" * 64}, UserError, "has changed"),
+            ({"plan_hash": None}, UserError, "has changed"),
+        ):
+            with self.subTest(values), self.assertRaisesRegex(error, said):
+                self._broken(deployment, **values)
+        with self.assertRaisesRegex(AccessError, "web client"):
+            deployment.with_user(self.administrator).action_break_glass(PLAN_HASH, "no session")
+        self.assertFalse(deployment.break_glass)
+
+    def test_the_review_of_a_broken_glass(self):
+        self._window()
+        deployment = self._awaiting()
+        self._broken(deployment)
+        kind = "odooops_control.mail_activity_review_window"
+        reviews = deployment.activity_search([kind])
+        self.assertEqual(reviews.user_id, self.manager | self.manager_2)
+        for attempt in (lambda one: one.unlink(), lambda one: one.action_done(), lambda one: one.write({"res_id": 1})):
+            for user in (self.manager, self.administrator, self.env.ref("base.user_root")):
+                with self.subTest(user=user.login), self.assertRaisesRegex(UserError, "press Review"):
+                    attempt(reviews[:1].with_user(user))
+        with self.assertRaisesRegex(UserError, "yourself: another person"):
+            deployment.with_user(self.administrator)._review("all fine")
+        wizard = self.env["odooops.rollback.review.wizard"].with_user(self.manager)
+        wizard = wizard.create({"deployment_id": deployment.id})
+        self.assertEqual(wizard.break_glass_by_id, self.administrator)
+        deployment.with_user(self.manager)._review("right: sales knew")
+        self.assertFalse(deployment.needs_review or deployment.activity_search([kind]))
+        pending = self.env.cr.precommit.data["odooops.audit.pending"]
+        events = [one["action"] for one in pending if one["record_id"] == deployment.id]
+        self.assertLess(events.index("deployment.glass_broken"), events.index("deployment.reviewed"))
 
     def test_what_a_window_holds_for(self):
         other = self._make_project("other")
@@ -106,6 +186,48 @@ class TestFreeze(OdooopsCase):
         mine.with_user(self.administrator).active = False
         pending = self.env.cr.precommit.data["odooops.audit.pending"]
         self.assertEqual(pending[-1]["action"], "freeze.changed")
+
+    # What goes on in the customer's own database
+
+    def _seen(self, **busy):
+        found = [{"kind": kind, "count": count} for kind, count in busy.items()]
+        message = {"key": self.prod.key, "health": "green", "busy": found}
+        self.prod._report([protocol.EnvironmentReport.from_json(message)], {})
+
+    def test_it_waits_for_the_business(self):
+        self._seen(point_of_sale=2, fiscal_year=1, later_kind=7)
+        deployment = self._awaiting()
+        deployment._approve(self.manager, PLAN_HASH)
+        self.assertEqual((deployment.state, deployment.waits_for_time), ("approved", True))
+        self.assertIn("2 point-of-sale sessions are open. The fiscal year ends in 1 day.", self._said(deployment))
+        self._seen(later_kind=7)
+        deployment._follow_conditions()
+        self.assertEqual(deployment.state, "queued")
+        self._seen(cron=1)
+        self.assertFalse(self._lease(("deploy",)))
+        self.assertEqual((deployment.state, deployment.approvals_given), ("queued", 1))
+        self._seen()
+        self.assertEqual(self._deploy(deployment).state, "live")
+
+    def test_a_broken_glass_does_not_wait_for_the_business(self):
+        self._seen(inventory=1)
+        deployment = self._awaiting()
+        deployment._approve(self.manager, PLAN_HASH)
+        self._broken(deployment)
+        self.assertEqual(deployment.state, "queued")
+        self.assertTrue(self._lease(("deploy",)))
+
+    def test_what_does_not_wait_for_the_business(self):
+        deployment = self._awaiting()
+        for busy in (None, {}, {"later_kind": 1}):
+            with self.subTest(busy):
+                self.prod.busy = busy
+                self.assertFalse(deployment._freezes_in_the_way())
+        self._seen(payroll=1)
+        self.assertEqual([one.key for one in deployment._freezes_in_the_way()], ["business"])
+        self.prod.policy_id.business_freeze = False
+        self.assertTrue(deployment._freezes_in_the_way(), "a policy weakened meanwhile changes nothing")
+        deployment.with_user(self.developer).action_plan_again()
 
     # A time of one's own
 

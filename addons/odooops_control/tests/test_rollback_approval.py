@@ -282,6 +282,14 @@ class TestBreakGlass(RollbackCase):
         with self.assertRaisesRegex(UserError, "needs no review"):
             self.request.with_user(self.manager_2)._review("again")
 
+    def test_a_second_account_does_not_review(self):
+        self._break()
+        self.manager.sudo().email = self.administrator.email
+        with self.assertRaisesRegex(UserError, "yourself: another person"):
+            self.request.with_user(self.manager)._review("all fine")
+        self.request.with_user(self.manager_2)._review("right")
+        self.assertEqual(self.request.reviewed_by_id, self.manager_2)
+
     def test_a_review_whose_reviewer_left_is_asked_for_again(self):
         self._break()
         self.env.cr.execute("DELETE FROM mail_activity WHERE id IN %s", [tuple(self._review().ids)])

@@ -2,6 +2,7 @@ from . import agent_enrol
 from . import approval_wizard
 from . import ci_access
 from . import deploy_wizard
+from . import glass_wizard
 from . import hotfix_wizard
 from . import import_wizard
 from . import key_show
