@@ -9,7 +9,8 @@ import xml.etree.ElementTree
 from dataclasses import dataclass
 
 from scripts.ci import addon_tests
-from scripts.setup import paths
+from scripts.setup import base_images, engine, paths
+from scripts.setup.progress import Progress
 
 RESULTS = paths.STATE / "test-results"
 
@@ -54,6 +55,8 @@ def main():
     names = parser.parse_args().only or list(PARTS)
     shutil.rmtree(RESULTS, ignore_errors=True)
     RESULTS.mkdir(parents=True)
+    if set(names) - {"unit"}:
+        prepare()
     counts = {}
     for name in names:
         began = time.monotonic()
@@ -64,6 +67,15 @@ def main():
     print("\n".join(f"{name:<12} {count}" for name, count in counts.items()))
     print(total, flush=True)
     return 1 if total.failed else 0
+
+
+def prepare():
+    """Bring what all parts stand on, before two files at once would each build it."""
+    progress = Progress()
+    with progress.step("Docker Engine") as note:
+        note(engine.ensure_engine())
+    with progress.step("Base images") as note:
+        note(base_images.ensure_all(progress.say))
 
 
 def run(argv, junit):
