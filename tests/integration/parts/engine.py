@@ -64,7 +64,7 @@ class Stack:
         try:
             self.client.images.get(name)
         except ImageNotFound:
-            pytest.fail(f"There is no image {name} to test with: run `make up`, or the tests by `make test`, which bring it.")
+            pytest.fail(f"There is no image {name} to test with: `make test` brings it, `make up` too.")
         return name
 
     @property
