@@ -10,6 +10,8 @@ FIX_FORWARD = "fix_forward"
 PREVIEW_MINUTES = 30
 # Nobody loses one of these more than they were shown, unless the approver says so.
 POSTED = ("account.move", "account.payment")
+# In a ceiling: all models that it does not name, as the agent reads it.
+ANY = "*"
 _MAX_ROWS = 200
 _MAX_NEWEST = 50
 _MAX_NUMBER = 2**50
@@ -188,6 +190,36 @@ def agreed(ceilings):
         },
         "posted": {model: min(one["posted"].get(model, 0) for one in given) for model in given[0]["posted"]},
     }
+
+
+def bound(minutes, records, posted):
+    """Return a ceiling that is known before any preview: the same for each model."""
+    return {
+        "minutes": float(minutes),
+        "counts": {ANY: {"created": records, "changed": records}},
+        "posted": dict.fromkeys(POSTED, posted),
+    }
+
+
+def above(loss, limits):
+    """Return in words what a loss has more than a bound allows; what nobody could count is more.
+
+    :param limits: of :func:`bound`; the agent judges by the same when nobody can write any more
+    """
+    if not loss:
+        return []
+    limit, found = limits["counts"][ANY], []
+    if loss["minutes"] > limits["minutes"]:
+        found.append(f"{loss['minutes']:.0f} minutes ({limits['minutes']:.0f} agreed)")
+    for row in loss["counts"]:
+        found += [
+            f"{row['label']}: not counted" if row[name] is None else f"{row['label']}: {row[name]} {name}"
+            for name in ("created", "changed")
+            if row[name] is None or row[name] > limit[name]
+        ]
+        if row["posted"] > limits["posted"].get(row["model"], 0):
+            found.append(f"{row['label']}: {row['posted']} posted")
+    return found
 
 
 def _least(counts):

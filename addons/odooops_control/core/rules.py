@@ -1,5 +1,6 @@
 """What a policy asks for, and which of two policies' words count: the stricter ones."""
 
+from . import rollback
 from .checks import RISKS
 
 
@@ -19,6 +20,11 @@ STRICTER = {
     "critical_approvals_needed": max,
     "staging_soak_minutes": max,
     "soak_minutes": max,
+    # To lose data without asking is a permission: the stricter word is the one that allows less.
+    "soak_rolls_back": lambda one, other: one and other,
+    "soak_loss_minutes": min,
+    "soak_loss_records": min,
+    "soak_loss_posted": min,
     "approval_hours": _shorter,
     "backup_max_age_hours": _shorter,
     "proven_max_age_hours": _shorter,
@@ -32,6 +38,8 @@ STRICTER = {
     "customer_approves": lambda one, other: one and other,
 }
 HOTFIX_RISKS = ("low", "medium")
+# For how long a watched environment is red before it goes back: six looks of its agent, not one that failed.
+RED_MINUTES = 2
 
 
 def stricter(kept, now):
@@ -57,6 +65,13 @@ def approvals(rules, risk, least=0, hotfix=False):
     if risk == "critical":
         asked = max(asked, rules["critical_approvals_needed"], 2 if rules["second_group_ids"] else 0)
     return max(least, min(asked, 1) if hotfix else asked)
+
+
+def soak_bound(rules):
+    """Return up to which loss a failed watch goes back by itself, None when people decide."""
+    if not rules["soak_rolls_back"]:
+        return None
+    return rollback.bound(rules["soak_loss_minutes"], rules["soak_loss_records"], rules["soak_loss_posted"])
 
 
 def hotfix_refusal(name, rules, risk):

@@ -2,6 +2,8 @@
 
 from statistics import median
 
+from . import rollback, rules
+
 
 def waiting(needs_hold, on_staging, before):
     """Return how long requests will wait.
@@ -34,6 +36,26 @@ def undoing(needs_hold, installs):
     return (
         "One that fails is undone by itself, from a copy that is taken before anything changes. Later, going back to "
         "that copy loses what was entered since; it is counted before anybody decides on it."
+    )
+
+
+def watching(minutes, bound, running):
+    """Return in one sentence what follows when it turns red afterwards.
+
+    :param minutes: for how long it is watched
+    :param bound: up to which loss it goes back by itself, None when people decide
+    :param running: what it would go back to
+    """
+    if not minutes:
+        return "It is not watched afterwards: whatever turns red is for people to see and decide on."
+    if not bound:
+        return f"It is watched for {minutes} minutes; when it is red then, people are told and decide."
+    records = bound["counts"][rollback.ANY]["created"]
+    posted = bound["posted"][rollback.POSTED[0]]
+    return (
+        f"It is watched for {minutes} minutes: red for {rules.RED_MINUTES} of them, it goes back to {running} by itself "
+        f"when that loses at most {bound['minutes']:.0f} minutes of work, {records} records of each kind created and as "
+        f"many changed, {posted} posted entries and {posted} payments; your approval includes that."
     )
 
 

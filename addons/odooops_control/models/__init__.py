@@ -79,6 +79,7 @@ from . import backup_download
 from . import caught_mail
 from . import mail_environment
 from . import operation_grant
+from . import soak
 from . import ir_http
 from . import ir_websocket
 from . import res_groups

@@ -224,6 +224,7 @@ class OdooopsAgent(models.Model):
         jobs = (
             self._notice_silent,
             self.env["odooops.operation"]._expire_leases,
+            self.env["odooops.deployment"]._fail_soaks,
             self.env["odooops.deployment"]._end_soaks,
             self.env["odooops.deployment"]._renew_void,
             self.env["odooops.deployment"]._follow_conditions,

@@ -14,6 +14,10 @@ _HASHED = (
     "approval_hours",
     "soak_minutes",
     "staging_soak_minutes",
+    "soak_rolls_back",
+    "soak_loss_minutes",
+    "soak_loss_records",
+    "soak_loss_posted",
     "business_freeze",
     "rehearsal",
     "required_checks",
@@ -106,6 +110,30 @@ class OdooopsApprovalPolicy(models.Model):
         tracking=True,
         help="How long a deployment is watched before it counts as live.",
     )
+    # Off: going back loses what people entered since, so a team decides beforehand, not this product's default.
+    soak_rolls_back = fields.Boolean(
+        string="Goes back by itself",
+        tracking=True,
+        help="What is red for two minutes while it is watched goes back to what ran before, without another approval, "
+        "when that loses no more than the following. Whoever approves the deployment agrees to it. Production only.",
+    )
+    soak_loss_minutes = fields.Integer(
+        string="Losing at most (minutes)",
+        default=30,
+        required=True,
+        tracking=True,
+        help="Of work. They count from the deployment on, so take some more than it is watched.",
+    )
+    soak_loss_records = fields.Integer(
+        string="Records of each kind",
+        default=100,
+        required=True,
+        tracking=True,
+        help="Created since, and as many changed. What can't be counted is decided by people.",
+    )
+    soak_loss_posted = fields.Integer(
+        string="Posted entries and payments", default=0, required=True, tracking=True, help="Of each of the two."
+    )
     business_freeze = fields.Boolean(
         string="Wait for the business",
         default=True,
@@ -143,6 +171,12 @@ class OdooopsApprovalPolicy(models.Model):
     _minutes_check = models.Constraint(
         "CHECK (soak_minutes >= 0 AND staging_soak_minutes >= 0 AND backup_max_age_hours >= 0 AND approval_hours >= 0)",
         "Times can't be negative.",
+    )
+
+    _soak_loss_check = models.Constraint(
+        "CHECK (soak_loss_minutes BETWEEN 0 AND 100000 AND soak_loss_records BETWEEN 0 AND 100000"
+        " AND soak_loss_posted BETWEEN 0 AND 100000)",
+        "Give what may be lost as numbers from 0 to 100000.",
     )
 
     @api.constrains("required_checks")

@@ -17,6 +17,7 @@ _MACHINE_FIELDS = frozenset(
         "health",
         "health_detail",
         "health_at",
+        "red_since",
         "running_digest",
         "running_deployment_id",
         "indeterminate",

@@ -3,6 +3,7 @@ from datetime import timedelta
 from odoo import api, fields, models
 from odoo.addons.base.models.res_users import check_identity
 from odoo.exceptions import AccessError, UserError
+from odoo.tools import plaintext2html
 
 from ..core import policy, rollback
 from .mixins import interactive_only
@@ -120,18 +121,29 @@ class OdooopsRollbackRequest(models.Model):
 
     def _go(self):
         """Have the agent carry it out, losing no more than all approvers agreed to."""
-        self.ceiling = rollback.agreed(self._valid_approvals().mapped("ceiling")) or False
+        self.ceiling = self._agreed_ceiling() or False
         self._update_state("approved")._enqueue_rollback()
 
+    def _agreed_ceiling(self):
+        """Return what all who agreed allow to be lost, None for no bound."""
+        return rollback.agreed(self._valid_approvals().mapped("ceiling"))
+
+    def _decision_activity(self):
+        """Return summary and note of the activity that asks for a decision."""
+        return (
+            self.env._("Decide: %s", self.name),
+            self.env._("Read what comes back and what would be lost, then approve or reject."),
+        )
+
     def _remind_approvers(self):
-        users = self._who_may_approve()
+        users, (summary, note) = self._who_may_approve(), self._decision_activity()
         for user in users:
             # A caller's context must not leave people unasked.
             self.with_context(mail_activity_automation_skip=False).activity_schedule(
                 _APPROVAL_ACTIVITY,
                 user_id=user.id,
-                summary=self.env._("Decide: %s", self.name),
-                note=self.env._("Read what comes back and what would be lost, then approve or reject."),
+                summary=summary,
+                note=plaintext2html(note),
             )
         if users:
             self._say(self.env._("Waits for the approval of %s.", ", ".join(users.mapped("name"))))

@@ -142,3 +142,16 @@ def test_what_could_not_be_counted_is_approved_without_being_known():
     assert rollback.ceiling(loss)["counts"]["res.partner"] == {"created": None, "changed": None}
     assert rollback.agreed([rollback.ceiling(loss)])["counts"]["res.partner"] == {"created": None, "changed": None}
     assert rollback.totals(loss) == {"created": 0, "changed": 0, "posted": 0}
+
+
+def test_a_bound_known_beforehand_is_judged_as_the_agent_does(loss):
+    wide = rollback.bound(10_000, 10_000, 10_000)
+    counted = {**loss, "counts": [{**row, "changed": row["changed"] or 0} for row in loss["counts"]]}
+    assert rollback.above(counted, wide) == []
+    assert rollback.above(None, rollback.bound(0, 0, 0)) == []
+    assert any("minutes" in one for one in rollback.above(counted, {**wide, "minutes": 1.0}))
+    assert any("created" in one for one in rollback.above(counted, rollback.bound(10_000, 1, 10_000)))
+    assert any("posted" in one for one in rollback.above(counted, rollback.bound(10_000, 10_000, 0)))
+    unknown = {**loss, "counts": [{**loss["counts"][0], "changed": None}]}
+    assert any("not counted" in one for one in rollback.above(unknown, wide))
+    assert rollback.agreed([wide, rollback.bound(5, 6, 7)]) == rollback.bound(5, 6, 7)

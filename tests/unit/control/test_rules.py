@@ -7,7 +7,8 @@ NOW = {
     "approvals_needed": 1, "high_approvals_needed": 1, "critical_approvals_needed": 2, "staging_soak_minutes": 120,
     "soak_minutes": 15, "approval_hours": 24, "backup_max_age_hours": 24, "proven_max_age_hours": 0, "group_ids": [7],
     "second_group_ids": [9], "required_checks": ["lint"], "backup_first": False, "rehearsal": False, "hotfix": True,
-    "customer_approves": True, "business_freeze": True,
+    "customer_approves": True, "business_freeze": True, "soak_rolls_back": True, "soak_loss_minutes": 30,
+    "soak_loss_records": 100, "soak_loss_posted": 0,
 }  # fmt: skip
 
 
@@ -29,6 +30,11 @@ NOW = {
         ("business_freeze", True, False, True),
         ("hotfix", True, False, False),
         ("customer_approves", False, True, False),
+        ("soak_rolls_back", False, True, False),
+        ("soak_rolls_back", True, False, False),
+        ("soak_loss_minutes", 30, 600, 30),
+        ("soak_loss_records", 100, 10, 10),
+        ("soak_loss_posted", 0, 5, 0),
     ],
 )
 def test_the_stricter_counts(name, before, after, counts):

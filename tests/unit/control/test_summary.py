@@ -1,5 +1,5 @@
 import pytest
-from core import summary
+from core import rollback, summary
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,10 @@ def test_how_long_users_wait(held, on_staging, before, said):
 )
 def test_what_can_be_undone(held, installs, said):
     assert said in summary.undoing(held, installs)
+
+
+def test_what_a_failed_watch_means():
+    assert "not watched" in summary.watching(0, None, "v1")
+    assert "people are told" in summary.watching(15, None, "v1")
+    said = summary.watching(15, rollback.bound(30, 100, 0), "v1.0.0")
+    assert "goes back to v1.0.0 by itself" in said and "30 minutes of work, 100 records" in said and said.count(". ") == 0
