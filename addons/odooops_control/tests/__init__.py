@@ -32,6 +32,7 @@ from . import test_rollback
 from . import test_rollback_approval
 from . import test_rollback_http
 from . import test_rollback_run
+from . import test_soak
 from . import test_summary
 from . import test_views
 from . import test_wakeup
