@@ -53,9 +53,9 @@ def watching(minutes, bound, running):
     records = bound["counts"][rollback.ANY]["created"]
     posted = bound["posted"][rollback.POSTED[0]]
     return (
-        f"It is watched for {minutes} minutes: red for {rules.RED_MINUTES} of them, it goes back to {running} by itself "
-        f"when that loses at most {bound['minutes']:.0f} minutes of work, {records} records of each kind created and as "
-        f"many changed, {posted} posted entries and {posted} payments; your approval includes that."
+        f"It is watched for {minutes} minutes: red for {rules.RED_MINUTES} of them, it goes back to {running} by "
+        f"itself when that loses at most {bound['minutes']:.0f} minutes of work, {records} records of each kind "
+        f"created and as many changed, {posted} posted entries and {posted} payments; your approval includes that."
     )
 
 

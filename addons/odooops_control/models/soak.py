@@ -29,7 +29,12 @@ class OdooopsDeployment(models.Model):
     _inherit = "odooops.deployment"
 
     former_id = fields.Many2one(
-        "odooops.deployment", string="Ran before", readonly=True, copy=False, ondelete="restrict", index="btree_not_null"
+        "odooops.deployment",
+        string="Ran before",
+        readonly=True,
+        copy=False,
+        ondelete="restrict",
+        index="btree_not_null",
     )
     soak_rollback_ids = fields.One2many("odooops.rollback.request", "failed_soak_id", readonly=True)
 

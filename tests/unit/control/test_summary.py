@@ -28,4 +28,6 @@ def test_what_a_failed_watch_means():
     assert "not watched" in summary.watching(0, None, "v1")
     assert "people are told" in summary.watching(15, None, "v1")
     said = summary.watching(15, rollback.bound(30, 100, 0), "v1.0.0")
-    assert "goes back to v1.0.0 by itself" in said and "30 minutes of work, 100 records" in said and said.count(". ") == 0
+    assert "goes back to v1.0.0 by itself" in said
+    assert "30 minutes of work, 100 records" in said
+    assert said.count(". ") == 0, "one sentence"
