@@ -39,8 +39,9 @@ class TestSoak(RollbackCase):
         self.prod._report([report], {})
 
     def _after(self, minutes):
-        with freeze_time(fields.Datetime.now() + timedelta(minutes=minutes)):
-            self.env["odooops.deployment"]._fail_soaks()
+        if since := self.prod.red_since:
+            self.prod.red_since = since - timedelta(minutes=minutes)
+        self.env["odooops.deployment"]._fail_soaks()
 
     def _failed(self):
         deployment = self._soaking()
