@@ -38,7 +38,7 @@ class OdooopsDeployment(models.Model):
     )
     soak_rollback_ids = fields.One2many("odooops.rollback.request", "failed_soak_id", readonly=True)
 
-    def _on_deployed(self, operation, result):
+    def _on_deployed(self, operation, result):  # pylint: disable=missing-return
         """Keep what ran before: a failed watch goes back to that and to nothing else."""
         former = self.environment_id.running_deployment_id - self
         super()._on_deployed(operation, result)
@@ -117,7 +117,7 @@ class OdooopsDeployment(models.Model):
         request, _is_new = Request._request(self.environment_id, self.former_id.tag, reason)
         request.failed_soak_id = self
 
-    def _watch_again(self, now):
+    def _watch_again(self, now):  # pylint: disable=missing-return
         """Tell nobody a second time that it is red while its way back is under way."""
         if self.soak_rollback_ids.filtered("is_active"):
             self.soak_until = now + timedelta(minutes=max(self._soak_minutes(), 1))
